@@ -1,0 +1,137 @@
+"""How an answer leaves: as a stream of events, or as one body. The relay drives both in the same way."""
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from aiohttp import web
+
+from edge.dialect import JSON_TYPE, Delta, Dialect
+from edge.errors import body_bytes, headers_for, to_openai
+from edge.turn import Turn
+from protocol import sse
+from protocol.errors import ServiceError
+from protocol.messages import Finished, Usage
+
+STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+class Answer(Protocol):
+    """Writes to one client. Every method may raise ConnectionError: the client is gone."""
+
+    response: web.StreamResponse  # what was, or would be, sent
+
+    async def begin(self) -> None:
+        """Send the headers now, though nothing has come yet, and a sign of life."""
+
+    async def say(self, frames: Iterable[Delta]) -> None:
+        """Frames of the answer, in one write."""
+
+    async def ping(self) -> None:
+        """A sign of life that no client takes for content."""
+
+    async def finish(self, last: Finished, usage: Usage) -> None:
+        """The whole end."""
+
+    async def close(self, text: str, usage: Usage) -> None:
+        """An end with a sentence of ours."""
+
+    async def fail(self, error: ServiceError) -> None:
+        """An error: a status while that is still possible, else an event."""
+
+
+def error_response(error: ServiceError, headers: Mapping[str, str]) -> web.Response:
+    """The error as a response of its own."""
+    status, _ = to_openai(error)
+    return web.Response(
+        status=status, body=body_bytes(error), content_type=JSON_TYPE, headers={**headers, **headers_for(error)}
+    )
+
+
+class StreamAnswer:
+    """Server-sent events. The headers go with the first content: until then every failure is a clean status."""
+
+    def __init__(self, request: web.Request, dialect: Dialect, turn: Turn, headers: Mapping[str, str]) -> None:
+        self._request = request
+        self._dialect = dialect
+        self._turn = turn
+        self._headers = headers
+        self.response: web.StreamResponse = web.StreamResponse(headers={**headers, **STREAM_HEADERS})
+        self.response.content_type = dialect.content_type
+        self.response.charset = "utf-8"
+
+    async def _open(self) -> None:
+        self._turn.headers_sent = True
+        await self.response.prepare(self._request)
+        opening = self._dialect.opening()
+        if opening:
+            await self.response.write(opening)
+
+    async def begin(self) -> None:
+        await self._open()
+        await self.response.write(sse.PING)
+
+    async def say(self, frames: Iterable[Delta]) -> None:
+        if not self._turn.headers_sent:
+            await self._open()
+        data = b"".join([self._dialect.delta(frame) for frame in frames])
+        if data:
+            await self.response.write(data)
+
+    async def ping(self) -> None:
+        await self.response.write(sse.PING)
+
+    async def finish(self, last: Finished, usage: Usage) -> None:
+        await self._end(self._dialect.finish(last, usage=usage))
+
+    async def close(self, text: str, usage: Usage) -> None:
+        await self._end(self._dialect.closing(text, usage=usage))
+
+    async def fail(self, error: ServiceError) -> None:
+        if self._turn.headers_sent:
+            await self._end(self._dialect.error(error))
+        else:
+            self.response = error_response(error, self._headers)
+            await _send(self._request, self.response)
+
+    async def _end(self, data: bytes) -> None:
+        if not self._turn.headers_sent:
+            await self._open()
+        await self.response.write(data)
+        await self.response.write_eof()
+
+
+class BodyAnswer:
+    """One JSON body. Nothing is written before the whole answer is there."""
+
+    def __init__(self, request: web.Request, dialect: Dialect, turn: Turn, headers: Mapping[str, str]) -> None:
+        self._request = request
+        self._dialect = dialect
+        self._turn = turn
+        self._headers = headers
+        self.response: web.StreamResponse = web.Response()
+
+    async def begin(self) -> None:
+        pass
+
+    async def say(self, frames: Iterable[Delta]) -> None:
+        pass  # the turn collects them
+
+    async def ping(self) -> None:
+        pass
+
+    async def finish(self, last: Finished, usage: Usage) -> None:
+        body = self._dialect.body(self._turn.heard, last, usage=usage)
+        self.response = web.Response(body=body, content_type=JSON_TYPE, headers=self._headers)
+        await _send(self._request, self.response)
+
+    async def close(self, text: str, usage: Usage) -> None:
+        raise RuntimeError(f"a body is whole or an error, never closed with {text!r}")
+
+    async def fail(self, error: ServiceError) -> None:
+        self.response = error_response(error, self._headers)
+        await _send(self._request, self.response)
+
+
+async def _send(request: web.Request, response: web.StreamResponse) -> None:
+    await response.prepare(request)
+    await response.write_eof()

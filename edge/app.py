@@ -1,0 +1,152 @@
+"""Composition root of an edge: builds everything, owns the order of start-up and shutdown."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from edge.admin import admin_app
+from edge.bus import EdgeBus, connect
+from edge.handlers import Edge
+from edge.metrics import Metrics
+from edge.records import Records
+from protocol import telemetry
+from protocol.ids import new_id
+from protocol.ports import listen
+from protocol.settings import Settings
+from protocol.streams import JobLimits, StreamError
+from protocol.subjects import Subjects
+from protocol.wire import Disconnected, NoResponders, Wire
+
+log = logging.getLogger(__name__)
+
+ADMIN_PORT = 9090
+DRAIN_RAN_OUT = 4
+KEEPALIVE_S = 200.0  # longer than the clients' own: they keep idle connections for 120 s and more
+RECORDS_S = 3.0  # for the last turn records at the end
+BACKLOG = 1024
+
+
+async def run(
+    settings: Settings, *, reuse_port: bool, announce: Callable[[str, str], None], environ: Mapping[str, str]
+) -> int:
+    """Serve until SIGTERM or SIGINT. The exit code: 0 drained, 4 the drain ran out.
+
+    `announce` gets the public and the admin URL once turns can be taken.
+
+    Raises:
+        Disconnected: NATS cannot be reached.
+        OSError: a port is in use.
+    """
+    edge_id = new_id()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    tracer, provider = telemetry.tracer_for(
+        "edge", edge_id, traces_file=settings.telemetry.traces_file, environ=environ
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(asyncio.to_thread, provider.shutdown)
+        url = settings.nats.url or "nats://127.0.0.1:4222"
+        wire = await stack.enter_async_context(connect(url, name=f"edge {edge_id}", wait_s=settings.nats.wait_s))
+        metrics = Metrics()
+        bus = _bus(settings, wire, edge_id, metrics)
+        records = Records(bus.record, metrics.record_dropped)
+        await _open(bus)
+        async with asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(bus.run(), name="bus"), tasks.create_task(records.run(), name="records")]
+            edge = Edge(settings, bus, tracer=tracer, metrics=metrics, records=records, tasks=tasks)
+            drained = await _serve(edge, bus, metrics, settings, stop, reuse_port=reuse_port, announce=announce)
+            await _last_records(edge, records)
+            for task in background:
+                task.cancel()
+    log.info("edge down", extra={"edge": edge_id, "drained": drained})
+    return 0 if drained else DRAIN_RAN_OUT
+
+
+async def _open(bus: EdgeBus) -> None:
+    try:
+        await bus.open()
+    except (StreamError, NoResponders, TimeoutError) as error:
+        raise Disconnected(
+            f"the NATS server's JetStream is not usable ({error}); start the server with it on"
+        ) from None
+
+
+def _bus(settings: Settings, wire: Wire, edge_id: str, metrics: Metrics) -> EdgeBus:
+    return EdgeBus(
+        wire,
+        Subjects(settings.nats.prefix),
+        JobLimits(settings.jobs.max_msgs, settings.jobs.max_bytes, settings.jobs.max_age_s),
+        edge_id=edge_id,
+        pools=sorted({model.pool for model in settings.models.values()} or {"default"}),
+        observer=metrics,
+    )
+
+
+async def _serve(
+    edge: Edge,
+    bus: EdgeBus,
+    metrics: Metrics,
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    reuse_port: bool,
+    announce: Callable[[str, str], None],
+) -> bool:
+    """Listen until `stop`, then drain: not ready, deaf after `lame_s`, and `drain_s` for the streams that run."""
+    logging.getLogger("aiohttp.server").addFilter(_is_ours)
+    public = web.AppRunner(
+        edge.app(),
+        access_log=None,
+        auto_decompress=False,
+        handler_cancellation=True,
+        keepalive_timeout=KEEPALIVE_S,
+    )
+    admin = web.AppRunner(admin_app(edge, bus, metrics), access_log=None)
+    await public.setup()
+    await admin.setup()
+    try:
+        host = settings.edge.host
+        site = web.TCPSite(public, host, settings.edge.port, reuse_port=reuse_port or None, backlog=BACKLOG)
+        await site.start()
+        url = f"http://{host}:{public.addresses[0][1]}"
+        admin_url = await _listen_admin(admin, settings)
+        announce(url, admin_url)
+        log.info("edge up", extra={"edge": bus.edge_id, "url": url, "admin": admin_url})
+        await stop.wait()
+        edge.draining = True
+        await asyncio.sleep(settings.edge.lame_s)
+        await site.stop()
+        return await edge.drain(settings.edge.drain_s)
+    finally:
+        await public.cleanup()
+        await admin.cleanup()
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """What is no HTTP is its sender's fault, and aiohttp would log its bytes, which may hold a key."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+async def _listen_admin(runner: web.AppRunner, settings: Settings) -> str:
+    host = settings.admin.host
+
+    async def start(port: int) -> int:
+        await web.TCPSite(runner, host, port).start()
+        return int(runner.addresses[0][1])
+
+    return f"http://{host}:{await listen(start, settings.admin.port, ADMIN_PORT)}"
+
+
+async def _last_records(edge: Edge, records: Records) -> None:
+    try:
+        await edge.settled()
+        await records.flush(RECORDS_S)
+    except TimeoutError:
+        log.warning("stopping with turn records unsent")

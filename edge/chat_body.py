@@ -1,0 +1,359 @@
+"""The body of POST /v1/chat/completions: bytes -> ChatRequest.
+
+Liberal in what comes in: an explicit null equals an absent field, unknown fields are skipped at every level, and
+what a voice platform adds is tolerated in any shape.
+
+Source: the API contract, sections 1.5 and 1.9.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import UNSET, Raw, Struct
+
+from edge import chat_form as wire
+from edge.body import Reader, missing, not_among, wrong_type
+from protocol import errors
+from protocol.codec import DecodeError
+from protocol.messages import (
+    Format,
+    ImagePart,
+    Json,
+    Message,
+    OpaquePart,
+    Part,
+    PastCall,
+    RefusalPart,
+    Sampling,
+    TextPart,
+    Tool,
+    ToolChoice,
+)
+
+MAX_TOKENS = 2**31 - 1  # the largest that every known upstream can read
+MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512  # of metadata, as OpenAI bounds it
+MAX_CALL_ID = 256  # no platform's is longer than 64; it becomes a header and an attribute of every span
+
+_reader = Reader(wire.ChatBody, needs="an object with 'model' and 'messages'")
+_object = msgspec.json.Decoder(dict[str, Raw])
+_string = msgspec.json.Decoder(str)
+
+
+class ChatRequest(Struct, frozen=True, kw_only=True):
+    """A body that was found good: what a job needs, and how its answer is to be written.
+
+    `legacy`: the request offered `functions`, so its calls are answered in the `function_call` form.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    stream: bool
+    include_usage: bool
+    legacy: bool
+    call_id_from_body: str | None
+    tools: tuple[Tool, ...]
+    tool_choice: ToolChoice | None
+    parallel_tool_calls: bool | None
+    response_format: Format | None
+    sampling: Sampling
+    user: str | None
+    metadata: dict[str, str]
+
+
+def parse(body: bytes) -> ChatRequest:
+    """Read a request body.
+
+    Raises:
+        ServiceError: the body is no chat request, or asks for what is not served here; `param` names the field.
+    """
+    form = _reader.read(body)
+    _refuse_unserved(form)
+    tools, legacy = _offered(form)
+    stream = bool(form.stream)
+    metadata = _strings(form.metadata)
+    return ChatRequest(
+        model=form.model,
+        messages=_messages(form.messages),
+        stream=stream,
+        include_usage=bool(stream and form.stream_options and form.stream_options.include_usage),
+        legacy=legacy,
+        call_id_from_body=_call_id(form, metadata),
+        tools=tools,
+        tool_choice=_function_call(form.function_call, tools) if legacy else _tool_choice(form.tool_choice, tools),
+        parallel_tool_calls=False if legacy else form.parallel_tool_calls,
+        response_format=_format(form.response_format),
+        sampling=_sampling(form),
+        user=form.user or _text(form.user_id),
+        metadata=_fitting(metadata),
+    )
+
+
+def _refuse_unserved(form: wire.ChatBody) -> None:
+    if form.n is not None and form.n > 1:
+        raise errors.UnsupportedValue("'n' must be 1 here: one answer is made per request", param="n")
+    if "audio" in (form.modalities or ()):
+        cure = "leave 'audio' out of 'modalities'; answers are text"
+        raise errors.UnsupportedParameter(f"audio output is not served here: {cure}", param="modalities")
+    if not _absent(form.web_search_options):
+        cure = "leave it out, or offer a search of your own in 'tools'"
+        raise errors.UnsupportedParameter(
+            f"'web_search_options' is not served here: {cure}", param="web_search_options"
+        )
+
+
+def _sampling(form: wire.ChatBody) -> Sampling:
+    if form.top_logprobs and not form.logprobs:
+        raise errors.InvalidValue("'top_logprobs' needs 'logprobs': set that to true", param="top_logprobs")
+    stop = [form.stop] if isinstance(form.stop, str) else form.stop or ()
+    return Sampling(
+        temperature=form.temperature,
+        top_p=form.top_p,
+        presence_penalty=form.presence_penalty,
+        frequency_penalty=form.frequency_penalty,
+        max_tokens=_tokens(form.max_completion_tokens, "max_completion_tokens")
+        or _tokens(form.max_tokens, "max_tokens"),
+        stop=tuple(word for word in stop if word),
+        seed=form.seed,
+        logprobs=bool(form.logprobs),
+        top_logprobs=form.top_logprobs,
+        reasoning_effort=form.reasoning_effort,
+        verbosity=form.verbosity,
+        service_tier=form.service_tier,
+        logit_bias=_json_object(form.logit_bias, "logit_bias"),
+    )
+
+
+def _tokens(limit: float | None, path: str) -> int | None:
+    """A limit in tokens; null, 0 and -1 are platforms' ways to say that there is none."""
+    if limit is None or limit <= 0:
+        return None
+    if limit != int(limit):
+        raise wrong_type(path, "integer")
+    if limit > MAX_TOKENS:
+        raise errors.IntegerAboveMax(f"'{path}' is too large: it must be at most {MAX_TOKENS}", param=path)
+    return int(limit)
+
+
+def _format(form: wire.Format | None) -> Format | None:
+    if form is None:
+        return None
+    if form.type != "json_schema":
+        return Format(form.type)
+    if form.json_schema is None:
+        raise missing("response_format.json_schema")
+    schema = _json_object(form.json_schema.schema, "response_format.json_schema.schema")
+    wanted = form.json_schema
+    return Format("json_schema", wanted.name, schema, wanted.strict, wanted.description)
+
+
+# --- the history -----------------------------------------------------------------------------------
+
+
+def _messages(forms: Sequence[wire.Message]) -> tuple[Message, ...]:
+    legacy: dict[str, str] = {}  # function name -> id that was made up for its last call
+    return tuple(_message(form, index, legacy) for index, form in enumerate(forms))
+
+
+def _message(form: wire.Message, index: int, legacy: dict[str, str]) -> Message:
+    at = f"messages[{index}]"
+    content = _content(form, at)
+    match form.role:
+        case "assistant":
+            calls = _past_calls(form, at, index, legacy)
+            return Message("assistant", content, form.name, calls, refusal=form.refusal)
+        case "tool":
+            if not form.tool_call_id:
+                raise missing(f"{at}.tool_call_id")
+            return Message("tool", content, form.name, tool_call_id=form.tool_call_id)
+        case "function":
+            if not form.name:
+                raise missing(f"{at}.name")
+            return Message("tool", content, tool_call_id=legacy.get(form.name, f"call_{index}"))
+        case role:
+            return Message(role, content, form.name)
+
+
+def _content(form: wire.Message, at: str) -> str | tuple[Part, ...] | None:
+    if isinstance(form.content, str):
+        return form.content
+    if form.content:
+        return _parts(form.content, f"{at}.content", text_only=form.role not in ("user", "assistant"))
+    if form.role == "assistant":
+        return None if form.tool_calls or form.function_call or form.refusal else ""
+    if form.role == "function" and form.content is None:
+        return ""
+    raise _empty(form.content, f"{at}.content")
+
+
+def _empty(content: object, path: str) -> errors.ServiceError:
+    if content is UNSET:
+        return missing(path)
+    if content is None:
+        return wrong_type(path, "string", "array")
+    return errors.EmptyArray(f"'{path}' is empty: it needs at least one entry", param=path)
+
+
+def _parts(forms: Sequence[wire.Part], at: str, *, text_only: bool) -> tuple[Part, ...]:
+    for index, form in enumerate(forms):
+        if text_only and not isinstance(form, wire.TextPart):
+            raise not_among(f"{at}[{index}].type", ["text"])
+    return tuple(_part(form) for form in forms)
+
+
+def _part(form: wire.Part) -> Part:
+    match form:
+        case wire.TextPart():
+            return TextPart(form.text)
+        case wire.ImagePart():
+            return ImagePart(form.image_url.url, form.image_url.detail)
+        case wire.AudioPart():
+            return OpaquePart("input_audio", bytes(form.input_audio))
+        case wire.FilePart():
+            return OpaquePart("file", bytes(form.file))
+        case wire.RefusalPart():
+            return RefusalPart(form.refusal)
+
+
+def _past_calls(form: wire.Message, at: str, index: int, legacy: dict[str, str]) -> tuple[PastCall, ...]:
+    if form.tool_calls:
+        return tuple(_past_call(call, f"{at}.tool_calls[{number}]") for number, call in enumerate(form.tool_calls))
+    if form.function_call:
+        made_up = legacy[form.function_call.name] = f"call_{index}"
+        return (PastCall(made_up, form.function_call.name, form.function_call.arguments or "{}"),)
+    return ()
+
+
+def _past_call(form: wire.PastCall, at: str) -> PastCall:
+    _check_function(form.type, f"{at}.type")
+    if form.function is None:
+        raise missing(f"{at}.function")
+    return PastCall(form.id, form.function.name, form.function.arguments or "{}")
+
+
+# --- tools -----------------------------------------------------------------------------------------
+
+
+def _offered(form: wire.ChatBody) -> tuple[tuple[Tool, ...], bool]:
+    """The tools, and whether they came as legacy `functions`."""
+    if form.tools or not form.functions:
+        forms = enumerate(form.tools or ())
+        return tuple(_tool(tool, f"tools[{index}]") for index, tool in forms), False
+    return tuple(_function(function, f"functions[{i}]") for i, function in enumerate(form.functions)), True
+
+
+def _tool(form: wire.Tool, at: str) -> Tool:
+    _check_function(form.type, f"{at}.type")
+    if form.function is None:
+        raise missing(f"{at}.function")
+    return _function(form.function, f"{at}.function")
+
+
+def _function(form: wire.Function, at: str) -> Tool:
+    return Tool(form.name, form.description, _json_object(form.parameters, f"{at}.parameters"), form.strict)
+
+
+def _check_function(kind: str | None, path: str) -> None:
+    """Only functions are tools here; where nothing is said they are meant."""
+    if kind == "custom":
+        cure = "describe it as a function with a JSON Schema"
+        raise errors.UnsupportedValue(f"custom tools are not served here: {cure}", param=path)
+    if kind not in (None, "function"):
+        raise not_among(path, ["function"])
+
+
+def _tool_choice(form: str | wire.Choice | None, tools: tuple[Tool, ...]) -> ToolChoice | None:
+    if form is None:
+        return None
+    if isinstance(form, str):
+        return _mode(form, tools, "tool_choice")
+    if form.type == "allowed_tools":
+        if form.allowed_tools is None:
+            raise missing("tool_choice.allowed_tools")
+        names = tuple(tool.function.name for tool in form.allowed_tools.tools)
+        return _among(ToolChoice("allowed", names, form.allowed_tools.mode == "required"), tools, "tool_choice")
+    _check_function(form.type, "tool_choice.type")
+    if form.function is None:
+        raise missing("tool_choice.function")
+    return _among(ToolChoice("named", (form.function.name,)), tools, "tool_choice")
+
+
+def _function_call(form: str | wire.Named | None, tools: tuple[Tool, ...]) -> ToolChoice | None:
+    if form is None:
+        return None
+    if isinstance(form, str):
+        return _mode(form, tools, "function_call")
+    return _among(ToolChoice("named", (form.name,)), tools, "function_call")
+
+
+def _mode(word: str, tools: tuple[Tool, ...], path: str) -> ToolChoice | None:
+    match word:
+        case "none" | "auto":
+            return ToolChoice(word) if tools else None
+        case "required" if tools:
+            return ToolChoice("required")
+        case "required":
+            raise errors.InvalidValue(f"'{path}' demands a call, but no tools are offered: send some", param=path)
+    raise not_among(path, ["none", "auto", "required"])
+
+
+def _among(choice: ToolChoice, tools: tuple[Tool, ...], path: str) -> ToolChoice:
+    if not choice.names:
+        raise errors.InvalidValue(f"'{path}' allows no tool: name at least one, or send 'none'", param=path)
+    if not {tool.name for tool in tools}.issuperset(choice.names):
+        raise errors.InvalidValue(f"'{path}' names a tool that is not offered: add it to the tools", param=path)
+    return choice
+
+
+# --- what is carried or looked into, not typed -----------------------------------------------------
+
+
+def _absent(value: Raw) -> bool:
+    return bytes(value) in (b"", b"null")
+
+
+def _json_object(value: Raw, path: str) -> Json | None:
+    """A JSON object as it came, byte for byte."""
+    if _absent(value):
+        return None
+    carried = bytes(value)
+    if not carried.startswith(b"{"):
+        raise wrong_type(path, "object")
+    return carried
+
+
+def _strings(value: Raw) -> dict[str, str]:
+    """The non-empty strings of a JSON object; nothing of any other value."""
+    try:
+        entries = _object.decode(value)
+    except DecodeError:
+        return {}
+    return {key: text for key, entry in entries.items() if (text := _text(entry))}
+
+
+def _text(value: Raw) -> str | None:
+    """A JSON string; None for any other value, and for the empty one."""
+    try:
+        return _string.decode(value) or None
+    except DecodeError:
+        return None
+
+
+def _fitting(metadata: dict[str, str]) -> dict[str, str]:
+    pairs = [(key, text) for key, text in metadata.items() if len(key) <= MAX_KEY and len(text) <= MAX_VALUE]
+    return dict(pairs[:MAX_PAIRS])
+
+
+def _call_id(form: wire.ChatBody, metadata: dict[str, str]) -> str | None:
+    extra, call = _strings(form.elevenlabs_extra_body), _strings(form.call)
+    candidates = [
+        *(extra.get(key) for key in ("conversation_id", "call_id", "system__conversation_id")),
+        call.get("id"),
+        _text(form.session_id),
+        *(metadata.get(key) for key in ("call_id", "conversation_id")),
+    ]
+    return next((given for given in candidates if given and fits_call_id(given)), None)
+
+
+def fits_call_id(given: str) -> bool:
+    """Whether a platform's id can be a header and an attribute: visible ASCII, and not too long."""
+    return 0 < len(given) <= MAX_CALL_ID and given.isascii() and given.isprintable() and " " not in given

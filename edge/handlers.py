@@ -1,0 +1,308 @@
+"""HTTP in: read the body, pick the dialect, hand over to the relay; models, health, readiness."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+import orjson
+from aiohttp import web
+from opentelemetry.trace import Tracer
+
+from edge import chat
+from edge.answers import BodyAnswer, StreamAnswer, error_response
+from edge.bus import EdgeBus
+from edge.chat import ChatRequest
+from edge.identity import budget_s_of, call_id_of
+from edge.keys import Keys
+from edge.metrics import Metrics
+from edge.records import Records
+from edge.relay import Relay
+from edge.request_body import BODY_BYTES, read_body, too_large
+from edge.turn import Turn
+from edge.watch import Clock, TurnWatch
+from protocol import telemetry
+from protocol.errors import (
+    Draining,
+    Internal,
+    InvalidJson,
+    MethodNotAllowed,
+    ModelNotFound,
+    ServiceError,
+    UnknownPath,
+)
+from protocol.ids import new_turn_id
+from protocol.messages import Job
+from protocol.settings import Settings
+from protocol.settings_types import PASS_THROUGH
+
+log = logging.getLogger(__name__)
+
+END_S = 1.0  # for the ending of a turn that outlived the drain
+PATTERN = "/*"
+TURN_ID = web.RequestKey("turn_id", str)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Edge:
+    """The handlers of one edge process, and what they share."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        bus: EdgeBus,
+        *,
+        tracer: Tracer,
+        metrics: Metrics,
+        records: Records,
+        tasks: asyncio.TaskGroup,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._tracer = tracer
+        self._metrics = metrics
+        self._records = records
+        self._tasks = tasks
+        self._keys = Keys(settings.api_keys)
+        self._now = now
+        self._clock = Clock(self._now)
+        self._created = int(time.time())
+        self.draining = False
+        self._live: dict[Relay, asyncio.Event] = {}
+        self._settling: set[asyncio.Task[None]] = set()
+
+    def app(self) -> web.Application:
+        """The public application."""
+        app = web.Application(middlewares=[self._errors], client_max_size=BODY_BYTES)
+        app.add_routes(
+            [
+                web.post("/v1/chat/completions", self.chat_completions),
+                web.get("/v1/models", self.models),
+                web.get("/v1/models/{id:.+}", self.model),
+                web.get("/health", health),
+                web.get("/ready", self.ready),
+            ]
+        )
+        return app
+
+    # --- chat ----------------------------------------------------------------------------------------
+
+    async def chat_completions(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/chat/completions."""
+        began = self._now()
+        turn_id = request[TURN_ID]
+        watch = TurnWatch(
+            self._tracer,
+            self._metrics,
+            name=f"POST {request.path}",
+            context=telemetry.context_of(request.headers),
+            began=began,
+            clock=self._clock,
+        )
+        headers = {"x-request-id": turn_id, "x-trace-id": watch.trace_id}
+        try:
+            asked, job, pool = await self._admit(request, turn_id)
+        except ServiceError as error:
+            response = error_response(error, headers)
+            watch.refused(error, response.status, self._now())
+            return response
+        watch.admitted(job, self._now(), stream=asked.stream)
+        if job.call_id:
+            headers["x-trunkline-call-id"] = job.call_id
+        return await self._relay(request, asked, job, pool, watch, headers, began)
+
+    async def _admit(self, request: web.Request, turn_id: str) -> tuple[ChatRequest, Job, str]:
+        """Auth, body, model. Raises ServiceError."""
+        tenant = self._keys.tenant_of(request.headers.get("Authorization"))
+        asked = chat.parse(await read_body(request))
+        pool = self._pool_of(asked.model)
+        turn = self._settings.turn
+        job = chat.to_job(
+            asked,
+            turn_id=turn_id,
+            tenant=tenant,
+            call_id=call_id_of(request.headers, turn.call_id_headers, asked.call_id_from_body),
+            budget_ms=int(budget_s_of(request.headers, turn.budget_s) * 1000),
+            total_ms=int(turn.total_s * 1000),
+            on_lost=turn.on_lost,
+        )
+        return asked, job, pool
+
+    async def _relay(
+        self,
+        request: web.Request,
+        asked: ChatRequest,
+        job: Job,
+        pool: str,
+        watch: TurnWatch,
+        headers: dict[str, str],
+        began: float,
+    ) -> web.StreamResponse:
+        turn = Turn(on_lost=job.on_lost, finish_text=self._settings.turn.finish_text, stream=asked.stream)
+        dialect = chat.ChatAnswer(
+            turn_id=job.id,
+            model=job.model,
+            created=int(time.time()),
+            include_usage=asked.include_usage,
+            legacy=asked.legacy,
+        )
+        answer = (StreamAnswer if asked.stream else BodyAnswer)(request, dialect, turn, headers)
+        relay = Relay(self._bus, pool, job, turn, answer, watch, began=began, pace=self._settings.edge, now=self._now)
+        relay.inbox.on_overflow = lambda: _abort(request)
+        if self.draining:
+            answer.response.force_close()  # the next turn finds an edge that stays
+        self._live[relay] = ended = asyncio.Event()
+        self._metrics.live.inc()
+        try:
+            await relay.run()
+        finally:
+            del self._live[relay]
+            ended.set()
+            self._metrics.live.dec()
+            settling = self._tasks.create_task(self._settle(relay), name=f"settle {job.id}")
+            self._settling.add(settling)
+            settling.add_done_callback(self._settling.discard)
+        if self.draining:
+            answer.response.force_close()
+        return answer.response
+
+    async def drain(self, drain_s: float) -> bool:
+        """Let the live turns finish for `drain_s` seconds, then end them. True: all finished by themselves."""
+        until = self._now() + drain_s
+        while self._live and (left := until - self._now()) > 0:
+            await _any_of(list(self._live.values()), left)
+        cut = list(self._live.items())
+        for relay, _ in cut:
+            relay.end_now(Draining("the edge stops; try again, another one answers", retry_after_s=1))
+        for _, ended in cut:
+            await _any_of([ended], END_S)
+        return not cut
+
+    async def settled(self) -> None:
+        """Return once every ended turn is written down."""
+        while self._settling:
+            await asyncio.wait(self._settling)
+
+    async def _settle(self, relay: Relay) -> None:
+        try:
+            self._records.put(await relay.settle())
+        except Exception:
+            log.exception("a turn could not be settled")
+
+    def _pool_of(self, name: str) -> str:
+        """Raises ModelNotFound."""
+        model = self._settings.model_for(name) if not name.endswith(PATTERN) else None
+        if model is not None:
+            return model.pool
+        now = self._now()
+        if name.startswith(PASS_THROUGH) and name != PASS_THROUGH and not name.endswith(PATTERN):
+            # The key that makes these lives with the workers alone: they say whether they have it.
+            for pool in self._bus.presence.pools():
+                if self._bus.presence.serves(pool, name, now):
+                    return pool
+        known = ", ".join(self._names()) or "none; configure one under [models]"
+        raise ModelNotFound(f"no model {_shown(name)}; known: {known}", param="model")
+
+    # --- models, health ------------------------------------------------------------------------------
+
+    def _names(self) -> list[str]:
+        return [name for name in self._settings.models if not name.endswith(PATTERN)]
+
+    def _entry(self, name: str) -> dict[str, object]:
+        return {"id": name, "object": "model", "created": self._created, "owned_by": "trunkline"}
+
+    async def models(self, request: web.Request) -> web.Response:
+        """GET /v1/models."""
+        self._keys.tenant_of(request.headers.get("Authorization"))
+        return _json({"object": "list", "data": [self._entry(name) for name in self._names()]})
+
+    async def model(self, request: web.Request) -> web.Response:
+        """GET /v1/models/{id}; the id may hold slashes."""
+        self._keys.tenant_of(request.headers.get("Authorization"))
+        name = request.match_info["id"]
+        self._pool_of(name)
+        return _json(self._entry(name))
+
+    def pools(self) -> dict[str, dict[str, int]]:
+        """Every pool that is configured or heard of: its living workers and their free slots."""
+        now = self._now()
+        names = {model.pool for model in self._settings.models.values()} | set(self._bus.presence.pools())
+        living = {name: self._bus.presence.living(name, now) for name in sorted(names)}
+        return {
+            name: {"workers": len(heres), "slots_free": sum(here.free for here in heres)}
+            for name, heres in living.items()
+        }
+
+    async def ready(self, _: web.Request) -> web.Response:
+        """GET /ready: whether turns can be taken now, and what that depends on."""
+        pools = self.pools()
+        ready = self._bus.connected and not self.draining and any(pool["workers"] for pool in pools.values())
+        body = {"ready": ready, "nats": self._bus.connected, "pools": pools, "draining": self.draining}
+        return _json(body, status=200 if ready else 503)
+
+    # --- errors --------------------------------------------------------------------------------------
+
+    @web.middleware
+    async def _errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Every answer carries a request id; every failure is the contract's error object."""
+        turn_id = request[TURN_ID] = new_turn_id()
+        headers = {"x-request-id": turn_id}
+        try:
+            response = await handler(request)
+        except ServiceError as error:
+            return error_response(error, headers)
+        except web.HTTPMethodNotAllowed as error:
+            allow = ", ".join(sorted(error.allowed_methods))
+            refused = MethodNotAllowed(f"{_shown(request.path)} does not take {request.method}; it takes {allow}")
+            return error_response(refused, {**headers, "Allow": allow})
+        except web.HTTPException as error:
+            return error_response(_from_http(error, request), headers)
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("request failed", extra={"turn": turn_id})
+            return error_response(
+                Internal("something went wrong here; the log says more under this request id"), headers
+            )
+        if not response.prepared:
+            response.headers.setdefault("x-request-id", turn_id)
+        return response
+
+
+async def health(_: web.Request) -> web.Response:
+    """GET /health: the event loop runs."""
+    return _json({"status": "ok"})
+
+
+async def _any_of(events: list[asyncio.Event], timeout_s: float) -> None:
+    """Wait until one of the events is set, or time is up."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+def _from_http(error: web.HTTPException, request: web.Request) -> ServiceError:
+    if error.status == 413:
+        return too_large()
+    if error.status == 404:
+        return UnknownPath(f"no such path: {_shown(request.path)}; the API is at /v1/chat/completions and /v1/models")
+    return InvalidJson(f"the request cannot be read: {error.reason}")
+
+
+def _shown(text: str) -> str:
+    """A caller's text, short and on one line, for a message."""
+    short = text if len(text) <= 100 else text[:97] + "..."
+    return repr(short)
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def _json(body: object, *, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(body), content_type="application/json")

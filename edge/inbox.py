@@ -1,0 +1,85 @@
+"""What happens to one turn, from the bus to its relay."""
+
+import asyncio
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from protocol.errors import ServiceError
+from protocol.messages import Frame, Reasoning, Refusal, Text, ToolCall
+
+UNSENT_BYTES = 256 << 10  # what may wait for a client that reads slowly
+
+
+class Stored(Struct, frozen=True):
+    """The queue holds the offer; `line` says which."""
+
+    line: int
+
+
+class Lost(Struct, frozen=True):
+    """The claim, or the whole line, is gone. `cut_off`: it is the edge itself that lost the bus."""
+
+    worker_id: str | None = None
+    cut_off: bool = False
+
+
+class Refused(Struct, frozen=True):
+    """The offer was not taken."""
+
+    error: ServiceError
+
+
+Event = Frame | Stored | Lost | Refused
+
+
+def size_of(event: Event) -> int:
+    """Bytes, roughly, that an event adds to what waits for the client."""
+    if isinstance(event, Text | Reasoning | Refusal):
+        return len(event.text)
+    return len(event.arguments) if isinstance(event, ToolCall) else 0
+
+
+class Inbox:
+    """Events in order, taken all at once.
+
+    When more than `UNSENT_BYTES` wait for a client that does not read, it calls `on_overflow`, once.
+    """
+
+    __slots__ = ("_bytes", "_events", "_loop", "_waiter", "on_overflow", "overflowed", "writing")
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._waiter: asyncio.Future[None] | None = None
+        self._bytes = 0
+        self._loop = asyncio.get_running_loop()
+        self.overflowed = False
+        self.writing = False  # the relay waits for the client to read
+        self.on_overflow: Callable[[], None] | None = None
+
+    def push(self, event: Event) -> None:
+        """Hand over; never waits."""
+        self._events.append(event)
+        self._bytes += size_of(event)
+        if self._bytes > UNSENT_BYTES and self.writing and not self.overflowed:
+            self.overflowed = True
+            if self.on_overflow:
+                self.on_overflow()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def take(self, until: float) -> list[Event]:
+        """All that has come; where nothing has, what comes first. Empty: `until` (the loop's clock) has passed."""
+        if not self._events:
+            self._waiter = self._loop.create_future()
+            timer = self._loop.call_at(until, self._wake)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        events, self._events, self._bytes = self._events, [], 0
+        return events

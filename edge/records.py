@@ -1,0 +1,67 @@
+"""Turn records on their way to the bus: kept in the background, retried a few times, never waited for by a client."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from protocol import codec
+from protocol.messages import TurnRecord
+from protocol.wire import Disconnected, NoResponders
+
+log = logging.getLogger(__name__)
+
+WAITING = 10_000  # records that wait while the bus is away
+AT_ONCE = 64
+TRIES = 20
+PAUSE_S = 0.25
+
+Send = Callable[[str, str, bytes], Awaitable[None]]
+"""(tenant, turn id, record). Raises TimeoutError, NoResponders, Disconnected: not known to be kept."""
+
+
+class Records:
+    """A bounded queue and the tasks that empty it."""
+
+    def __init__(self, send: Send, dropped: Callable[[], None]) -> None:
+        self._send = send
+        self._dropped = dropped
+        self._queue: asyncio.Queue[TurnRecord] = asyncio.Queue(WAITING)
+
+    def put(self, record: TurnRecord) -> None:
+        """Hand over; never waits."""
+        try:
+            self._queue.put_nowait(record)
+        except asyncio.QueueFull:
+            self._dropped()
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        async with asyncio.TaskGroup() as senders:
+            for _ in range(AT_ONCE):
+                senders.create_task(self._sender())
+
+    async def flush(self, timeout_s: float) -> None:
+        """Return once every record is sent or given up. Raises TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            await self._queue.join()
+
+    async def _sender(self) -> None:
+        while True:
+            record = await self._queue.get()
+            try:
+                await self._keep(record)
+            except Exception:
+                log.exception("turn record %s", record.id)
+            finally:
+                self._queue.task_done()
+
+    async def _keep(self, record: TurnRecord) -> None:
+        data = codec.encode_record(record)
+        for _ in range(TRIES):
+            try:
+                await self._send(record.tenant, record.id, data)
+                return
+            except (TimeoutError, NoResponders, Disconnected):
+                await asyncio.sleep(PAUSE_S)  # the same id again: a record that was kept is not kept twice
+        self._dropped()
+        log.warning("turn record lost", extra={"turn": record.id})

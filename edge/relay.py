@@ -1,0 +1,244 @@
+"""The one streaming loop: write, keep alive, cancel on hang-up."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from edge.answers import Answer
+from edge.bus import EdgeBus
+from edge.dialect import Delta
+from edge.inbox import Event, Inbox, Lost, Refused, Stored
+from edge.lines import Line, Stage
+from edge.turn import Close, End, Fail, Next, Offer, Turn
+from edge.watch import TurnWatch
+from protocol import codec
+from protocol.errors import Interrupted, Overloaded, ServiceError, SlowClient, UpstreamTimeout
+from protocol.messages import Claimed, Failed, Finished, Job, Reasoning, TurnRecord, Usage
+
+CONFIRM_S = 1.5  # the bus closes a stopped line after 1 s: this is a bound on a bug of ours
+
+
+class Pace(Protocol):
+    """The edge's timers, in seconds."""
+
+    @property
+    def headers_after_s(self) -> float: ...
+
+    @property
+    def ping_s(self) -> float: ...
+
+
+class Relay:
+    """One turn between the bus and its client.
+
+    `now` is the clock, in seconds, with the event loop's epoch: uvloop's own is cut to milliseconds, too coarse to
+    measure with.
+
+    `run` returns when the answer has ended, one way or another, and raises CancelledError when the client hung up.
+    Either way `settle` is due afterwards: it waits for the confirmation of a claim that was cancelled.
+    """
+
+    def __init__(
+        self,
+        bus: EdgeBus,
+        pool: str,
+        job: Job,
+        turn: Turn,
+        answer: Answer,
+        watch: TurnWatch,
+        *,
+        began: float,
+        pace: Pace,
+        now: Callable[[], float],
+    ) -> None:
+        self._bus = bus
+        self._pool = pool
+        self._job = job
+        self._turn = turn
+        self._answer = answer
+        self._watch = watch
+        self._pace = pace
+        self._now = now
+        self._inbox = Inbox()
+        self._line: Line | None = None
+        self._began = began
+        self._budget_at = began + job.budget_ms / 1000
+        self._total_at = began + job.total_ms / 1000
+        self._wrote_at = began
+        self._has_content = False
+
+    @property
+    def inbox(self) -> Inbox:
+        """Where the bus tells what becomes of the turn."""
+        return self._inbox
+
+    async def run(self) -> None:
+        """Offer the turn and relay its answer until it has ended."""
+        try:
+            done = await self._next(Offer())
+            while not done:
+                events = await self._inbox.take(self._wake_at())
+                done = await self._handle(events) or await self._on_time(idle=not events)
+        except asyncio.CancelledError:
+            self._left()
+            raise
+        except ConnectionError:
+            self._left()
+
+    def end_now(self, error: ServiceError) -> None:
+        """End the turn as its settings ask for: the process stops."""
+        if self._line is not None:
+            self._bus.stop(self._line)
+        self._inbox.push(Refused(error))
+
+    async def settle(self) -> TurnRecord:
+        """Wait for the last frame of a claim that was cancelled: it says what the turn cost. The turn's record."""
+        line = self._line
+        if line is not None and line.stage is not Stage.CLOSED:
+            self._bus.stop(line)
+            until = self._now() + CONFIRM_S
+            while not await self._confirmed(until):
+                pass
+        return self._watch.end(self._turn, now=self._now())
+
+    async def _confirmed(self, until: float) -> bool:
+        events = await self._inbox.take(until)
+        for event in events:
+            if isinstance(event, Finished | Failed):
+                self._watch.confirmed(event, self._now())
+                return True
+            if isinstance(event, Lost):
+                self._turn.lost(event)
+                return True
+        return not events
+
+    def _left(self) -> None:
+        """The client is gone: nothing generated from here on is worth its price."""
+        if self._line is not None:
+            self._bus.stop(self._line)
+        slow = self._inbox.overflowed
+        error = SlowClient("the client does not read") if slow else Interrupted("the client hung up")
+        self._watch.left(error, self._now())
+
+    # --- time ----------------------------------------------------------------------------------------
+
+    def _deadline(self) -> float:
+        return self._total_at if self._has_content else min(self._budget_at, self._total_at)
+
+    def _wake_at(self) -> float:
+        if self._turn.headers_sent:
+            return min(self._deadline(), self._wrote_at + self._pace.ping_s)
+        if self._watch.stream:
+            return min(self._deadline(), self._began + self._pace.headers_after_s)
+        return self._deadline()
+
+    async def _on_time(self, *, idle: bool) -> bool:
+        """What the clock asks for; `idle`: nothing has come meanwhile. True: the turn has ended."""
+        now = self._now()
+        if now >= self._deadline():
+            return await self._too_late()
+        if idle and now >= self._wake_at():
+            await (self._answer.ping() if self._turn.headers_sent else self._answer.begin())
+            self._wrote_at = now
+        return False
+
+    async def _too_late(self) -> bool:
+        unclaimed = self._line is not None and self._line.stage is Stage.WAITING
+        if self._line is not None:
+            self._bus.stop(self._line)
+        self._watch.too_late()
+        if unclaimed:
+            return await self._next(self._turn.give_up(Overloaded("no worker was free in time", retry_after_s=1)))
+        what = "its end" if self._has_content else "its first content"
+        return await self._next(self._turn.give_up(UpstreamTimeout(f"the model did not come to {what} in time")))
+
+    # --- events --------------------------------------------------------------------------------------
+
+    async def _handle(self, events: list[Event]) -> bool:
+        """True: the turn has ended."""
+        frames: list[Delta] = []
+        for event in events:
+            if isinstance(event, Stored | Claimed):
+                self._on_offer(event)
+            elif isinstance(event, Lost | Refused | Finished | Failed):
+                await self._say(frames)
+                frames = []
+                if await self._next(self._decide(event)):
+                    return True
+            else:
+                frames.append(event)
+        await self._say(frames)
+        return False
+
+    def _on_offer(self, event: Stored | Claimed) -> None:
+        now = self._now()
+        if isinstance(event, Stored):
+            self._watch.stored(now)
+        elif self._line is not None and self._line.fence.owner is not None:
+            self._watch.claimed(now, self._line.offered_at, self._line.fence.owner.worker_id)
+
+    async def _say(self, frames: list[Delta]) -> None:
+        if not frames:
+            return
+        now = self._wrote_at = self._now()
+        for frame in frames:
+            self._turn.hear(frame)
+        if not all(isinstance(frame, Reasoning) for frame in frames):
+            self._has_content = True
+            self._watch.content(now)
+        self._inbox.writing = True
+        await self._answer.say(frames)
+        self._inbox.writing = False
+
+    def _decide(self, event: Event) -> Next:
+        if isinstance(event, Finished):
+            self._watch.finished(event)
+            return self._turn.finished(event)
+        if isinstance(event, Failed):
+            self._watch.failed(event)
+            return self._turn.failed(event)
+        if isinstance(event, Refused):
+            return self._turn.give_up(event.error)
+        assert isinstance(event, Lost)
+        self._watch.lost(event, self._now())
+        return self._turn.lost(event)
+
+    async def _next(self, step: Next) -> bool:
+        """Take a step. True: it was the last."""
+        if isinstance(step, Offer):
+            try:
+                self._offer(step.said)
+            except ServiceError as error:
+                return await self._next(self._turn.give_up(error))
+            return False
+        if isinstance(step, End):
+            await self._answer.finish(step.last, self._turn.usage(step.last.usage))
+            self._watch.completed(step.last, self._now())
+        elif isinstance(step, Close):
+            self._watch.gave_up(step.error)
+            await self._answer.close(step.text, self._turn.usage(Usage()))
+        elif isinstance(step, Fail):
+            self._watch.gave_up(step.error)
+            await self._answer.fail(step.error)
+        self._watch.status = self._answer.response.status
+        self._watch.last_byte(self._now())
+        return True
+
+    def _offer(self, said: str) -> None:
+        now = self._now()
+        budget_at = self._budget_at if not said else now + self._job.budget_ms / 1000
+        budget_s = max(min(budget_at, self._total_at) - now, 0.001)
+        job = replace(
+            self._job,
+            budget_ms=math.ceil(budget_s * 1000),
+            total_ms=math.ceil(max(self._total_at - now, 0.001) * 1000),
+            said=said,
+        )
+        self._turn.offered()
+        trace = self._watch.offering(self._pool, now)
+        self._line = self._bus.offer(
+            self._pool, job.model, codec.encode(job), budget_s=budget_s, trace=trace, inbox=self._inbox
+        )

@@ -1,0 +1,52 @@
+"""A request's body as bytes, bounded in time and size, and unpacked where it came compressed."""
+
+import asyncio
+import zlib
+
+from aiohttp import web
+
+from protocol.errors import InvalidJson, RequestTimeout, ServiceError, TooLarge
+
+BODY_BYTES = 8 << 20
+BODY_S = 30.0  # a body that takes longer to arrive is a 408
+PACKED = ("gzip", "x-gzip", "deflate")
+GZIP_OR_ZLIB = zlib.MAX_WBITS | 32  # as the data's own header says
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Raises ServiceError: too large, too slow, or not readable."""
+    try:
+        async with asyncio.timeout(BODY_S):
+            body = await request.read()
+    except TimeoutError:
+        raise RequestTimeout(f"the body did not arrive within {BODY_S:g} s") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise too_large() from None
+    except (web.HTTPException, ConnectionError):
+        raise
+    except Exception as error:  # a chunk size that lies
+        raise InvalidJson(f"the body cannot be read ({type(error).__name__}); send plain JSON") from None
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    return await asyncio.to_thread(unpacked, body, encoding) if encoding in PACKED else body
+
+
+def too_large() -> ServiceError:
+    """A body over the limit, packed or unpacked."""
+    return TooLarge(f"the body is over {BODY_BYTES >> 20} MiB; shorten the history")
+
+
+def unpacked(body: bytes, encoding: str) -> bytes:
+    """The body as it was before it was compressed. Raises ServiceError: it never was, or it is too large.
+
+    aiohttp would do it, but answers bytes that it cannot unpack with plain text, or by closing the connection.
+    """
+    unpack = zlib.decompressobj(GZIP_OR_ZLIB)
+    try:
+        plain = unpack.decompress(body, BODY_BYTES + 1)
+    except zlib.error:
+        raise InvalidJson(f"the body is not {encoding}, as its content-encoding says; send plain JSON") from None
+    if len(plain) > BODY_BYTES:
+        raise too_large()
+    if not unpack.eof:
+        raise InvalidJson(f"the body's {encoding} is cut short; send plain JSON")
+    return plain

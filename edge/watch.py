@@ -1,0 +1,285 @@
+"""What one turn looked like from the edge: its spans, its record, its log line, its metrics.
+
+Nothing here happens per token but two float operations; everything is written when the turn has ended.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+
+from edge.inbox import Lost
+from edge.metrics import Metrics
+from edge.turn import Turn
+from protocol import telemetry
+from protocol.errors import ServiceError
+from protocol.messages import Failed, Finished, Job, Outcome, TurnRecord, Usage
+
+log = logging.getLogger("turn")
+
+OUTCOMES: dict[str, Outcome] = {
+    "interrupted": "interrupted",
+    "slow_client": "interrupted",
+    "no_worker": "shed",
+    "overloaded": "shed",
+    "too_large": "shed",
+    "draining": "shed",
+    "no_slot": "shed",
+    "worker_lost": "worker_lost",
+    "internal": "internal",
+}
+"""By the error's code; every other failure is the target's: `upstream_error`."""
+
+
+class Clock:
+    """A monotonic clock and the wall's, paired once: spans want the one, everything else the other."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._offset_ns = time.time_ns() - int(now() * 1e9)
+
+    def ns(self, at: float) -> int:
+        """A moment of that clock, in nanoseconds since 1970."""
+        return self._offset_ns + int(at * 1e9)
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)
+
+
+class TurnWatch:
+    """One turn. Times are those of the clock, in seconds."""
+
+    def __init__(
+        self, tracer: Tracer, metrics: Metrics, *, name: str, context: Context, began: float, clock: Clock
+    ) -> None:
+        self._tracer = tracer
+        self._metrics = metrics
+        self._clock = clock
+        self._began = began
+        self.root: Span = tracer.start_span(name, context=context, kind=SpanKind.SERVER, start_time=clock.ns(began))
+        self._context = set_span_in_context(self.root, Context())
+        self._job: Job | None = None
+        self._send: Span | None = None
+        self._published_at: float | None = None
+        self._queue_s: float | None = None
+        self._content_at: float | None = None
+        self._first_content_at: float | None = None
+        self._max_gap_s = 0.0
+        self._last_byte_at: float | None = None
+        self._left_at: float | None = None
+        self._cancel_s: float | None = None
+        self._worker: str | None = None
+        self._last: Finished | Failed | None = None
+        self._last_usage = Usage()
+        self._error: ServiceError | None = None
+        self._timed_out = False
+        self.stream = False
+        self.status = 200
+
+    @property
+    def trace_id(self) -> str:
+        """Where the turn can be found in Jaeger."""
+        return telemetry.trace_id_of(self.root)
+
+    # --- as it happens -------------------------------------------------------------------------------
+
+    def admitted(self, job: Job | None, now: float, *, stream: bool = False) -> None:
+        """Auth, limits and parsing are over; None: the request was refused."""
+        self._job = job
+        self.stream = stream
+        self._span(telemetry.SPAN_ADMIT, self._began, now)
+
+    def offering(self, pool: str, now: float) -> dict[str, str]:
+        """An offer goes out; the headers that carry its trace context."""
+        if self._published_at is None:
+            self._published_at = now
+        self._end_send(now)
+        self._send = self._tracer.start_span(
+            telemetry.span_send(pool),
+            context=self._context,
+            kind=SpanKind.PRODUCER,
+            start_time=self._clock.ns(now),
+            attributes={
+                telemetry.MESSAGING_SYSTEM: "nats",
+                telemetry.MESSAGING_OPERATION: "send",
+                telemetry.MESSAGING_DESTINATION: f"job.{pool}",
+            },
+        )
+        return telemetry.headers_of(set_span_in_context(self._send, Context()))
+
+    def stored(self, now: float) -> None:
+        """The publish ack."""
+        self._end_send(now)
+
+    def claimed(self, now: float, offered_at: float, worker_id: str) -> None:
+        """A worker has it; counts as the publish ack."""
+        self._end_send(now)
+        self._queue_s = now - offered_at
+        self._worker = worker_id
+
+    def content(self, now: float) -> None:
+        """Content is about to be written."""
+        if self._content_at is None:
+            self._first_content_at = now
+        else:
+            self._max_gap_s = max(self._max_gap_s, now - self._content_at)
+        self._content_at = now
+
+    def lost(self, event: Lost, now: float) -> None:
+        """A claim is lost. A worker that was killed exports nothing, so this is its trace."""
+        attributes: dict[str, str | bool] = {telemetry.WORKER: event.worker_id or "", "cut_off": event.cut_off}
+        self.root.add_event(telemetry.EVENT_LOST, attributes, timestamp=self._clock.ns(now))
+
+    def finished(self, last: Finished) -> None:
+        """The last frame of an answer."""
+        self._last = last
+
+    def failed(self, last: Failed) -> None:
+        """The last frame of a claim that came to no end."""
+        self._last = last
+
+    def completed(self, last: Finished, now: float) -> None:
+        """All of it is written."""
+        self._last_usage = last.usage
+        self._last_byte_at = now
+
+    def gave_up(self, error: ServiceError) -> None:
+        """The turn ends without its answer."""
+        self._error = error
+
+    def too_late(self) -> None:
+        """The edge's own clock ended it."""
+        self._timed_out = True
+
+    def left(self, error: ServiceError, now: float) -> None:
+        """The client is gone."""
+        self._error = error
+        self._left_at = self._last_byte_at = now
+        if not self.headers_out:
+            self.status = 499
+
+    @property
+    def headers_out(self) -> bool:
+        """Whether anything was written."""
+        return self._content_at is not None
+
+    def last_byte(self, now: float) -> None:
+        """The response is complete."""
+        self._last_byte_at = now
+
+    def confirmed(self, last: Finished | Failed, now: float) -> None:
+        """A cancelled claim has said what it cost; its upstream connection is closed."""
+        self._last = last
+        self._last_usage = last.usage
+        if self._left_at is not None:
+            self._cancel_s = now - self._left_at
+
+    # --- at the end ----------------------------------------------------------------------------------
+
+    def refused(self, error: ServiceError, status: int, now: float) -> None:
+        """The request never became a turn."""
+        self.admitted(None, now)
+        self._metrics.refused(error.code)
+        self.root.set_attributes({telemetry.HTTP_STATUS: status, telemetry.ERROR_TYPE: error.code})
+        self.root.end(self._clock.ns(now))
+
+    def end(self, turn: Turn, *, now: float) -> TurnRecord:
+        """Write everything down; the record is for the bus."""
+        at = self._last_byte_at or now
+        self._end_send(at)
+        if self._published_at is not None:
+            self._span(telemetry.SPAN_WAIT, self._published_at, self._first_content_at or at)
+        if self._first_content_at is not None:
+            self._span(telemetry.SPAN_STREAM, self._first_content_at, at)
+        record = self._record(turn, at)
+        self._end_root(record, at)
+        self._metrics.ended(record)
+        log.info("turn", extra=_log_fields(record))
+        return record
+
+    def _record(self, turn: Turn, at: float) -> TurnRecord:
+        assert self._job is not None
+        ttft_s = None if self._first_content_at is None else self._first_content_at - self._began
+        target_ms = self._last.timings.first_content_ms if self._last is not None else None
+        overhead = None if ttft_s is None or target_ms is None else max(0.0, ttft_s * 1000 - target_ms)
+        return TurnRecord(
+            id=self._job.id,
+            tenant=self._job.tenant,
+            model=self._job.model,
+            outcome=self.outcome,
+            started_at=datetime.fromtimestamp(self._clock.ns(self._began) / 1e9, UTC).isoformat(
+                timespec="milliseconds"
+            ),
+            call_id=self._job.call_id,
+            trace_id=self.trace_id,
+            worker=self._worker,
+            target=self._last.target or None if self._last is not None else None,
+            offers=turn.offers,
+            finish_reason=self._last.reason if isinstance(self._last, Finished) and not self._error else None,
+            error=self._error.code if self._error is not None else None,
+            queue_ms=_ms(self._queue_s),
+            ttft_ms=_ms(ttft_s),
+            overhead_ms=None if overhead is None else round(overhead, 3),
+            max_gap_ms=_ms(self._max_gap_s) if self._content_at is not None else None,
+            cancel_ms=_ms(self._cancel_s),
+            total_ms=_ms(at - self._began) or 0.0,
+            usage=turn.usage(self._last_usage),
+        )
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended, in one word."""
+        if self._error is None:
+            return "completed"
+        return "deadline" if self._timed_out else OUTCOMES.get(self._error.code, "upstream_error")
+
+    def _end_root(self, record: TurnRecord, at: float) -> None:
+        attributes: dict[str, str | int | float | None] = {
+            telemetry.TURN: record.id,
+            telemetry.OUTCOME: record.outcome,
+            telemetry.TENANT: record.tenant,
+            telemetry.REQUEST_MODEL: record.model,
+            telemetry.CONVERSATION: record.call_id,
+            telemetry.WORKER: record.worker,
+            telemetry.OFFERS: record.offers,
+            telemetry.QUEUE_MS: record.queue_ms,
+            telemetry.TTFT_MS: record.ttft_ms,
+            telemetry.OVERHEAD_MS: record.overhead_ms,
+            telemetry.MAX_GAP_MS: record.max_gap_ms,
+            telemetry.CANCEL_MS: record.cancel_ms,
+            telemetry.INPUT_TOKENS: record.usage.prompt,
+            telemetry.OUTPUT_TOKENS: record.usage.completion,
+            telemetry.HTTP_STATUS: self.status,
+            telemetry.ERROR_TYPE: record.error,
+        }
+        self.root.set_attributes({key: value for key, value in attributes.items() if value is not None})
+        if record.outcome not in ("completed", "interrupted"):  # a barge-in is an outcome, not an error
+            self.root.set_status(Status(StatusCode.ERROR, record.error))
+        self.root.end(self._clock.ns(at))
+
+    def _end_send(self, now: float) -> None:
+        if self._send is not None:
+            self._send.end(self._clock.ns(now))
+            self._send = None
+
+    def _span(self, name: str, start: float, end: float) -> None:
+        span = self._tracer.start_span(name, context=self._context, start_time=self._clock.ns(start))
+        span.end(self._clock.ns(end))
+
+
+def _log_fields(record: TurnRecord) -> dict[str, object]:
+    return {
+        "turn": record.id,
+        "call": record.call_id,
+        "trace": record.trace_id,
+        "worker": record.worker,
+        "outcome": record.outcome,
+        "error": record.error,
+        "model": record.model,
+        "offers": record.offers,
+        "ttft_ms": record.ttft_ms,
+        "total_ms": record.total_ms,
+    }

@@ -1,0 +1,212 @@
+"""trunkline.toml and the environment → frozen Structs, read once at the start of a process.
+
+`TRUNKLINE_<TABLE>__<KEY>` overrides a key of every table with a fixed name. An unknown name, a value of the wrong type,
+a model without a target stop the start, with a `SettingsError` that says where and what to do. Only `load` touches a
+file; everything else works on the text and the environment it is given.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import fields
+
+from protocol.settings_source import PREFIX, SettingsError, Source, read, read_table, refuse, value_of, variable_of
+from protocol.settings_types import (
+    PASS_THROUGH,
+    BuiltinSettings,
+    HttpUrl,
+    Model,
+    Settings,
+    Target,
+    UpstreamSettings,
+    Words,
+)
+
+__all__ = ["BUILTIN_MODELS", "Model", "Settings", "SettingsError", "Target"]
+__all__ += ["check_exposure", "load", "missing_keys", "parse"]
+
+BUILTIN_MODELS = ("echo", "echo-tools", "echo-json", "echo-reasoning")
+Brought = tuple[str, dict[str, Model], dict[str, Target]]  # by which switch, and what
+OPENAI_URL = "https://api.openai.com/v1"
+TABLES: dict[str, type[Struct]] = {
+    item.name: item.type for item in fields(Settings) if isinstance(item.type, type) and issubclass(item.type, Struct)
+}
+CONFIG, DATA_DIR, API_KEYS = (PREFIX + name for name in ("CONFIG", "DATA_DIR", "API_KEYS"))
+VARIABLES = {CONFIG, DATA_DIR, API_KEYS} | {
+    variable_of(table, item.name) for table, kind in TABLES.items() for item in fields(kind)
+}
+
+
+def load(environ: Mapping[str, str], *, config: Path | None = None) -> Settings:
+    """Read the file that `config` or TRUNKLINE_CONFIG names, else ./trunkline.toml where there is one.
+
+    Raises:
+        SettingsError: the file cannot be read, or something in it or in `environ` is wrong.
+    """
+    named = config or (Path(said) if (said := environ.get(CONFIG)) else None)
+    path = named or Path("trunkline.toml")
+    try:
+        return parse(path.read_text(encoding="utf-8"), environ, name=str(path))
+    except FileNotFoundError:
+        if named is None:
+            return parse(None, environ)
+        raise SettingsError(f"{path}: no such file; name another with --config or {CONFIG}") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+
+
+def parse(text: str | None, environ: Mapping[str, str], *, name: str = "trunkline.toml") -> Settings:
+    """Settings from a file's text (None: there is no file) and the environment.
+
+    Raises:
+        SettingsError: names the line or the variable, and the cure.
+    """
+    source = read(text or "", environ, name=name)
+    _refuse_unknown(source)
+    tables: dict[str, Any] = {table: read_table(source, (table,), kind) for table, kind in TABLES.items()}
+    targets = {key: read_table(source, ("targets", key), Target) for key in source.table("targets")}
+    models = {key: _model(source, key, targets) for key in source.table("models")}
+    brought = [_builtin(tables["builtin"]), _upstream(source, tables["upstream"])]
+    if text is None:  # whoever writes a file names the models; there, OPENAI_API_KEY is a key and nothing more
+        brought.append(_pass_through(environ))
+    for switch, more_models, more_targets in brought:
+        _refuse_taken(source, "models", more_models, switch)
+        _refuse_taken(source, "targets", more_targets, switch)
+        models |= more_models
+        targets |= more_targets
+    data_dir = environ.get(DATA_DIR) or source.tables.get("data_dir", ".trunkline")
+    settings = Settings(
+        **tables,
+        models=models,
+        targets=targets,
+        data_dir=value_of(data_dir, Words, place=source.place("data_dir"), key="data_dir"),
+        api_keys=_api_keys(environ.get(API_KEYS, "")),
+    )
+    _check_together(source, settings)
+    return settings
+
+
+def check_exposure(settings: Settings) -> None:
+    """Raises SettingsError: the edge would answer other machines, and anybody on them."""
+    if settings.api_keys or _is_loopback(settings.edge.host):
+        return
+    raise SettingsError(
+        f"edge.host {settings.edge.host!r} is open to other machines and no API key is configured; set "
+        f'{API_KEYS}="name:secret", or listen on 127.0.0.1'
+    )
+
+
+def missing_keys(settings: Settings, environ: Mapping[str, str]) -> list[SettingsError]:
+    """What a worker lacks: variables of targets that the models of its pools need. The edge never asks."""
+    served = [model for model in settings.models.values() if model.pool in settings.worker.pools]
+    wanted = {name: settings.targets[name].api_key_env for model in served for name in model.targets}
+    return [
+        SettingsError(f"targets.{name} takes its key from {variable}, which is not set; export {variable}=…")
+        for name, variable in sorted(wanted.items())
+        if variable and not environ.get(variable)
+    ]
+
+
+def _refuse_unknown(source: Source) -> None:
+    if "api_keys" in source.tables:
+        raise SettingsError(f"{source.where('api_keys')}: api_keys do not belong in a file; set {API_KEYS} instead")
+    for key in source.tables.keys() - {*TABLES, "models", "targets", "data_dir"}:
+        refuse(f"{source.where(key)}: no table or key", key, {*TABLES, "models", "targets", "data_dir"})
+    for variable in sorted(source.environ):
+        if variable.startswith(PREFIX) and variable not in VARIABLES:
+            refuse("the environment: no setting", variable, VARIABLES)
+
+
+def _check_together(source: Source, settings: Settings) -> None:
+    """What no single key shows."""
+    turn, pools = settings.turn, settings.worker.pools
+    if turn.budget_s > turn.total_s:
+        key = "total_s" if source.says("turn", "total_s") else "budget_s"
+        raise SettingsError(
+            f"{source.place('turn', key)}: budget_s is {turn.budget_s} and total_s {turn.total_s}; the first "
+            "content is due before the end, so raise total_s or lower budget_s"
+        )
+    if len(set(pools)) < len(pools):
+        raise SettingsError(f"{source.place('worker', 'pools')} names a pool twice; keep one of them")
+
+
+def _model(source: Source, name: str, targets: Mapping[str, Target]) -> Model:
+    """One [models.…] table, its targets known."""
+    model = read_table(source, ("models", name), Model)
+    place = f"{source.where('models', name)}: [models.{name}]"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*", name):
+        raise SettingsError(f"{place}: a model's name is made of letters, digits and . _ : / @ -")
+    if not model.targets:
+        raise SettingsError(f'{place} has no target; add targets = ["<name>"] and [targets.<name>]')
+    if len(model.targets) > 1:
+        raise SettingsError(f"{place} has {len(model.targets)} targets; for now a model has one: keep the first")
+    if model.targets[0] not in targets:
+        refuse(f"{source.place('models', name, 'targets')}: there is no [targets.…]", model.targets[0], targets)
+    return model
+
+
+def _refuse_taken(source: Source, kind: str, brought: Mapping[str, object], switch: str) -> None:
+    """Nothing that Trunkline brings along replaces what the file says, nor the other way round."""
+    for name in brought.keys() & source.table(kind).keys():
+        raise SettingsError(
+            f"{source.where(kind, name)}: [{kind}.{name}] is a name of {switch}; rename it, or drop {switch}"
+        )
+
+
+def _builtin(builtin: BuiltinSettings) -> Brought:
+    return "[builtin]", {name: Model() for name in BUILTIN_MODELS} if builtin.enabled else {}, {}
+
+
+def _upstream(source: Source, upstream: UpstreamSettings) -> Brought:
+    """The model `upstream`, from the short form."""
+    if upstream.url is None and upstream.model is None and upstream.key_env is None:
+        return "[upstream]", {}, {}
+    for key, said in (("url", upstream.url), ("model", upstream.model)):
+        if said is None:
+            raise SettingsError(
+                f"upstream.{key} is missing; set it beside the others: {variable_of('upstream', key)}=…"
+            )
+    target = Target(
+        base_url=str(upstream.url), model=str(upstream.model), dialect=upstream.dialect, api_key_env=upstream.key_env
+    )
+    return "[upstream]", {"upstream": Model(targets=("upstream",))}, {"upstream": target}
+
+
+def _pass_through(environ: Mapping[str, str]) -> Brought:
+    """`openai/<id>` for whoever has a key in the environment; only the variable's name is kept."""
+    if not environ.get("OPENAI_API_KEY"):
+        return "OPENAI_API_KEY", {}, {}
+    url = value_of(environ.get("OPENAI_BASE_URL") or OPENAI_URL, HttpUrl, place="OPENAI_BASE_URL", key="url")
+    target = Target(base_url=url, model="*", api_key_env="OPENAI_API_KEY")
+    return "OPENAI_API_KEY", {PASS_THROUGH + "*": Model(targets=("openai",))}, {"openai": target}
+
+
+def _api_keys(text: str) -> dict[str, str]:
+    """`name:secret,…`. An error counts the entry instead of quoting it."""
+    keys: dict[str, str] = {}
+    for number, entry in enumerate((part.strip() for part in text.split(",")), start=1):
+        if not entry:
+            continue  # a trailing comma
+        name, colon, secret = entry.partition(":")
+        if not (colon and re.fullmatch(r"[A-Za-z0-9_-]+", name) and re.fullmatch(r"[!-~]+", secret)):
+            raise SettingsError(
+                f"{API_KEYS}: entry {number} is not name:secret; a name has letters, digits, _ and -, a secret visible "
+                "ASCII characters other than a comma"
+            )
+        if name in keys or secret in keys.values():
+            raise SettingsError(f"{API_KEYS}: entry {number} repeats an earlier name or secret; make both unique")
+        keys[name] = secret
+    return keys
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,174 @@
+"""What a process can be told: the tables of trunkline.toml as frozen Structs, with their defaults and bounds.
+
+A description says what a value must be; the error about a wrong one quotes it. Upstream keys are never in here: only
+the *names* of the variables that hold them.
+"""
+
+import hashlib
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+DAY_S = 86_400.0
+PASS_THROUGH = "openai/"  # before an upstream's own model id
+
+Port = Annotated[int, Meta(ge=0, le=65535, description="a port: a whole number from 0 (any free one) to 65535")]
+Count = Annotated[int, Meta(ge=1, le=2**40, description="a whole number, at least 1")]
+Seconds = Annotated[float, Meta(gt=0, le=DAY_S, description="a number of seconds, more than 0 and at most 86400")]
+Grace = Annotated[float, Meta(ge=0, le=DAY_S, description="a number of seconds from 0 to 86400")]
+Words = Annotated[str, Meta(pattern=r"\S", description="a string that is not blank")]
+Pool = Annotated[str, Meta(pattern=r"\A[a-z0-9_-]+\Z", description="a pool's name: a-z, 0-9, _ and -")]
+Token = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]+\Z", description="one NATS token: letters, digits, _ and -")]
+Header = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9-]+\Z", description="a header's name: letters, digits and -")]
+Variable = Annotated[
+    str,
+    Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]*\Z", description="the name of an environment variable, not a key itself"),
+]
+HttpUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"\Ahttps?://[^/\s@?#]+(/[^\s@?#]*)?\Z", description="an http:// or https:// URL without user or query"
+    ),
+]
+NatsUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(nats|tls|wss?)://[^\s,]+(,(nats|tls|wss?)://[^\s,]+)*\Z",
+        description="a NATS URL such as nats://127.0.0.1:4222, or several of one cluster, with commas",
+    ),
+]
+Dialect = Literal["chat-completions"]
+
+
+class EdgeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an edge listens, waits and stops."""
+
+    host: Words = "127.0.0.1"
+    port: Port = 8080
+    processes: Count = 1  # they share the port
+    lame_s: Grace = 2.0  # after SIGTERM: not ready, yet accepting
+    drain_s: Grace = 30.0  # then: running streams may finish
+    headers_after_s: Seconds = 2.0  # a stream's status line waits this long for the first content
+    ping_s: Seconds = 5.0  # a silent stream gets a keep-alive this often
+
+
+class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a worker takes on."""
+
+    slots: Count = 256  # jobs at a time
+    pools: Annotated[tuple[Pool, ...], Meta(min_length=1)] = ("default",)
+    drain_s: Grace = 30.0  # after SIGTERM: running jobs may finish
+
+
+class AdminSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Health, readiness and metrics of every process, apart from the public port."""
+
+    host: Words = "127.0.0.1"
+    port: Port | None = None  # None: the tier's own default, or the next free one; 0: any free one
+
+
+class NatsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The bus. A URL may hold a password, so `repr` leaves it out."""
+
+    url: NatsUrl | None = None  # None: `up` starts a server of its own, the tiers use the default address
+    prefix: Token = "trunkline"
+    wait_s: Seconds = 10.0  # unreachable for longer at the start: give up
+
+    def __repr__(self) -> str:
+        return f"NatsSettings(url={'…' if self.url else None}, prefix={self.prefix!r}, wait_s={self.wait_s})"
+
+
+class TurnSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a caller may expect of one turn."""
+
+    budget_s: Seconds = 8.0  # to the first content
+    total_s: Seconds = 120.0  # to the last frame
+    on_lost: Literal["error", "finish", "continue"] = "error"  # when a worker is lost after the caller heard something
+    finish_text: Words = "Sorry, could you say that again?"  # said under `finish`
+    call_id_headers: tuple[Header, ...] = ("x-conversation-id", "x-call-id")  # the first one present names the call
+
+
+class BuiltinSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The models that need no network."""
+
+    enabled: bool = True
+
+
+class JobsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The bounds of each pool's queue."""
+
+    max_msgs: Count = 1000
+    max_bytes: Count = 256 * 1024 * 1024
+    max_age_s: Count = 120  # and the window in which an offer is known as a duplicate
+
+
+class TelemetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where logs and spans go, beside what the standard OTEL_ variables say."""
+
+    traces_file: Words | None = None  # OTLP, one JSON line per batch
+    log_format: Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The short form of one model, `upstream`, and its one target."""
+
+    url: HttpUrl | None = None
+    model: Words | None = None
+    key_env: Variable | None = None
+    dialect: Dialect = "chat-completions"
+
+
+class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A name that callers ask for."""
+
+    pool: Pool = "default"
+    targets: tuple[str, ...] = ()  # tried in this order; a built-in model has none
+
+
+class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One upstream. `model` is the id it is asked for; `*` stands for what the caller named after `openai/`."""
+
+    base_url: HttpUrl
+    model: Words
+    dialect: Dialect = "chat-completions"
+    api_key_env: Variable | None = None
+    connect_s: Seconds = 0.5  # DNS, TCP and TLS
+    first_content_s: Seconds = 1.5
+    stall_s: Seconds = 3.0  # no progress: taken as a cut
+    total_s: Seconds = 60.0
+    prefill: bool = False  # it continues an assistant message that ends the history
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything a process is told; the defaults are a working line on one machine."""
+
+    edge: EdgeSettings = EdgeSettings()
+    worker: WorkerSettings = WorkerSettings()
+    admin: AdminSettings = AdminSettings()
+    nats: NatsSettings = NatsSettings()
+    turn: TurnSettings = TurnSettings()
+    builtin: BuiltinSettings = BuiltinSettings()
+    jobs: JobsSettings = JobsSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    upstream: UpstreamSettings = UpstreamSettings()
+    models: dict[str, Model] = field(default_factory=dict)  # the built-in ones included
+    targets: dict[str, Target] = field(default_factory=dict)
+    data_dir: str = ".trunkline"
+    api_keys: dict[str, str] = field(default_factory=dict)  # name → secret
+
+    def __repr__(self) -> str:
+        shown = (f"{key}={getattr(self, key)!r}" for key in self.__struct_fields__ if key != "api_keys")
+        return f"Settings({', '.join(shown)}, api_keys={sorted(self.api_keys)})"
+
+    def model_for(self, name: str) -> Model | None:
+        """The model that a caller means by `name`; `openai/<id>` is the model `openai/*`."""
+        if name.startswith(PASS_THROUGH) and name not in self.models and name != PASS_THROUGH:
+            name = PASS_THROUGH + "*"
+        return self.models.get(name)
+
+    def digest(self) -> str:
+        """Equal for workers that answer alike: models, targets, turn and built-ins, no secret."""
+        told = msgspec.json.encode((self.models, self.targets, self.turn, self.builtin), order="sorted")
+        return hashlib.sha256(told).hexdigest()[:12]

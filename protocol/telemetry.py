@@ -1,0 +1,204 @@
+"""Names of metrics, spans and attributes; trace context in headers; set-up of the exporters.
+
+Dashboards and searches rely on these names: one search here finds both ends.
+Source of the `gen_ai.*`, `messaging.*`, `server.*`, `error.*` names: OpenTelemetry semantic conventions.
+"""
+
+import json
+import os
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from threading import Thread
+from typing import Any
+
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
+from opentelemetry.trace import Span, Tracer, format_trace_id
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+# --- attributes ------------------------------------------------------------------------------------
+
+OUTCOME = "trunkline.outcome"
+TURN = "trunkline.turn"
+TENANT = "trunkline.tenant"
+TTFT_MS = "trunkline.ttft_ms"
+OVERHEAD_MS = "trunkline.overhead_ms"
+QUEUE_MS = "trunkline.queue_ms"
+OFFERS = "trunkline.offers"
+WORKER = "trunkline.worker"
+MAX_GAP_MS = "trunkline.max_gap_ms"
+CANCEL_MS = "trunkline.cancel_ms"
+LINE = "trunkline.line"
+CLAIM = "trunkline.claim"
+EDGE = "trunkline.edge"
+POOL = "trunkline.pool"
+TARGET = "trunkline.target"
+USAGE_ESTIMATED = "trunkline.usage_estimated"
+EVENT_LOST = "claim lost"
+
+CONVERSATION = "gen_ai.conversation.id"
+OPERATION = "gen_ai.operation.name"
+REQUEST_MODEL = "gen_ai.request.model"
+INPUT_TOKENS = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+FINISH_REASONS = "gen_ai.response.finish_reasons"
+TIME_TO_FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"  # seconds
+MESSAGING_SYSTEM = "messaging.system"
+MESSAGING_DESTINATION = "messaging.destination.name"
+MESSAGING_OPERATION = "messaging.operation.type"
+ERROR_TYPE = "error.type"
+HTTP_METHOD = "http.request.method"
+HTTP_ROUTE = "http.route"
+HTTP_STATUS = "http.response.status_code"
+
+# --- spans -----------------------------------------------------------------------------------------
+
+SPAN_ADMIT = "admit"
+SPAN_WAIT = "wait first_content"
+SPAN_STREAM = "stream"
+
+
+def span_send(pool: str) -> str:
+    """One offer."""
+    return f"send job.{pool}"
+
+
+def span_process(pool: str) -> str:
+    """One claim."""
+    return f"process job.{pool}"
+
+
+def span_chat(model: str) -> str:
+    """One target tried."""
+    return f"chat {model}"
+
+
+# --- metrics ---------------------------------------------------------------------------------------
+
+BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)
+"""Histogram buckets that fit voice: 5 ms to 10 s."""
+
+TURNS = "trunkline_turns"  # {outcome}; the client library appends _total
+FIRST_CONTENT = "trunkline_turn_first_content_seconds"
+TURN_SECONDS = "trunkline_turn_seconds"
+QUEUE_SECONDS = "trunkline_queue_seconds"
+OVERHEAD_SECONDS = "trunkline_overhead_seconds"
+TURNS_LIVE = "trunkline_turns_live"
+CANCEL_SECONDS = "trunkline_cancel_seconds"
+FENCED = "trunkline_frames_fenced"
+OFFERED = "trunkline_offers"
+CLAIMS_LOST = "trunkline_claims_lost"
+QUEUE_DEPTH = "trunkline_queue_depth"
+BUS_CONNECTED = "trunkline_bus_connected"
+REQUESTS_REFUSED = "trunkline_requests_refused"  # {code}
+RECORDS_DROPPED = "trunkline_turn_records_dropped"
+POOL_WORKERS = "trunkline_pool_workers"  # {pool}
+GENERATIONS_LIVE = "trunkline_generations_live"
+SLOTS_FREE = "trunkline_slots_free"
+CLAIMS = "trunkline_claims"
+GENERATIONS = "trunkline_generations"  # {outcome}
+TARGET_FIRST_CONTENT = "trunkline_target_first_content_seconds"  # {target}
+TOKENS = "gen_ai_client_token_usage"  # {direction}
+DELIVERIES_TERMINATED = "trunkline_deliveries_terminated"
+
+# --- trace context ---------------------------------------------------------------------------------
+
+_propagator = TraceContextTextMapPropagator()
+
+
+def context_of(headers: Mapping[str, str]) -> Context:
+    """The trace context that headers carry; an empty one where they carry none, or nonsense."""
+    return _propagator.extract({key.lower(): value for key, value in headers.items()}, Context())
+
+
+def headers_of(context: Context) -> dict[str, str]:
+    """Headers that carry a trace context."""
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier, context)
+    return carrier
+
+
+def trace_id_of(span: Span) -> str:
+    """32 hex digits, as Jaeger searches for them."""
+    return format_trace_id(span.get_span_context().trace_id)
+
+
+# --- set-up ----------------------------------------------------------------------------------------
+
+LAST_SPANS_S = 2.0  # a collector that is down holds up no process that stops
+
+
+class OtlpFile(SpanExporter):
+    """Spans as OTLP JSON lines, appended whole: several processes may share one file.
+
+    Source: OTLP specification, JSON encoding: ids are hex there, where protobuf's own JSON has base64.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Write one line."""
+        from google.protobuf.json_format import MessageToDict  # comes with the exporter
+
+        message = MessageToDict(encode_spans(spans), use_integers_for_enums=True)
+        os.write(self._file, json.dumps(_with_hex_ids(message)).encode() + b"\n")
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+_IDS = frozenset({"traceId", "spanId", "parentSpanId"})
+
+
+def _with_hex_ids(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_hex_ids(item) for item in value]
+    if isinstance(value, dict):
+        return {k: b64decode(v).hex() if k in _IDS else _with_hex_ids(v) for k, v in value.items()}
+    return value
+
+
+def tracer_for(
+    tier: str, process_id: str, *, traces_file: str | None, environ: Mapping[str, str]
+) -> tuple[Tracer, TracerProvider]:
+    """A tracer, and its provider, to be given to `shut_down` at the end.
+
+    Exports over OTLP when OTEL_EXPORTER_OTLP_ENDPOINT (or its traces form) is set, else to `traces_file`, else nowhere;
+    in the background: a collector that is down costs no turn anything. Every turn is sampled unless
+    OTEL_TRACES_SAMPLER says otherwise: an edge does not obey the flag of an incoming context (platforms send 00);
+    a worker obeys its edge's.
+    """
+    resource = Resource.create(
+        {"service.name": f"trunkline-{tier}", "service.namespace": "trunkline", "service.instance.id": process_id}
+    )
+    sampler: Sampler | None = ParentBased(ALWAYS_ON) if tier == "worker" else ALWAYS_ON
+    if tier == "edge" and environ.get("OTEL_TRACES_SAMPLER"):
+        sampler = None  # the SDK reads the variable itself
+    provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
+    exporter = _exporter(traces_file, environ)
+    if exporter is not None:
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    return provider.get_tracer("trunkline"), provider
+
+
+def shut_down(provider: TracerProvider) -> None:
+    """Send the last spans, but not for longer than `LAST_SPANS_S`; blocks. The SDK tries for up to 30 s."""
+    sending = Thread(target=provider.shutdown, name="last spans", daemon=True)
+    sending.start()
+    sending.join(LAST_SPANS_S)
+
+
+def _exporter(traces_file: str | None, environ: Mapping[str, str]) -> SpanExporter | None:
+    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none":
+        return None
+    if environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+        return OTLPSpanExporter()
+    return OtlpFile(traces_file) if traces_file else None

@@ -1,0 +1,271 @@
+"""What both tiers need of a connection to NATS, and one way to hold it.
+
+The client class comes from the caller (`edge/bus.py`, `workers/bus.py`), so that this layer stays free of transports
+and a test can put a bus in memory in its place.
+"""
+
+import asyncio
+import logging
+import random
+import socket
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol
+
+log = logging.getLogger(__name__)
+
+NO_RESPONDERS = "503"
+RECONNECT_FIRST_S, RECONNECT_LAST_S = 0.05, 0.25  # nats-py waits 2 s by default: that long is dead air
+PING_INTERVAL_S, PINGS_LOST = 0.5, 2  # and pings every 120 s
+CONNECT_S = 0.6  # a stopped server accepts and says nothing: look again soon
+FLUSH_S = 1.0
+TCP_USER_TIMEOUT_MS = 2000  # a black hole with unsent bytes would hang the reconnect for minutes
+
+
+class Disconnected(Exception):
+    """The bus is away. Nothing is buffered to be said late."""
+
+
+class NoResponders(Exception):
+    """Nobody listens on that subject."""
+
+
+class Arrived(NamedTuple):
+    """One message as it came. `status`: of the server's own notices, else None."""
+
+    subject: str
+    data: bytes
+    reply: str = ""
+    headers: Mapping[str, str] | None = None
+    status: str | None = None
+
+
+Callback = Callable[[Arrived], None]
+
+
+class Subscription(Protocol):
+    """Something that can be ended."""
+
+    async def unsubscribe(self) -> None:
+        """Nothing more will be sent; what has arrived is still handed over."""
+
+
+class Wire(Protocol):
+    """The bus as its two halves see it. Callbacks are called in order and only hand over."""
+
+    connected: bool
+    connected_at: float  # event loop's clock, seconds: of the last (re)connect
+    max_payload: int  # bytes, headers counted
+    clustered: bool
+
+    def publish(self, subject: str, data: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None) -> None:
+        """Hand over for sending, in order. Raises Disconnected."""
+
+    async def subscribe(self, subject: str, callback: Callback) -> Subscription:
+        """Lasts over reconnects."""
+
+    async def request(
+        self, subject: str, data: bytes, *, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        """The answer. Raises TimeoutError, NoResponders, Disconnected."""
+
+    async def flush(self) -> None:
+        """Return once the server has all that was published. Raises TimeoutError, Disconnected."""
+
+    def on_connection(self, callback: Callable[[bool], None]) -> None:
+        """Call back with False when the connection is lost and True when it is there again."""
+
+
+def tell(wire: Wire, subject: str, data: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None) -> None:
+    """Publish what heals by itself when it is lost: where the bus is away, nothing happens."""
+    with suppress(Disconnected):
+        wire.publish(subject, data, reply=reply, headers=headers)
+
+
+def _arrived(message: Any) -> Arrived:
+    headers = message.headers
+    status = headers.get("Status") if headers else None
+    return Arrived(message.subject, message.data, message.reply, headers, status)
+
+
+class NatsWire:
+    """A connection that reconnects soon and for ever, and refuses to publish while it is away.
+
+    `new_client` makes a `nats.aio.client.Client`, `url` may name several servers of a cluster, with commas.
+    Use as a context manager around everything that uses the bus.
+    """
+
+    def __init__(self, new_client: Callable[[], Any], url: str, *, name: str, wait_s: float) -> None:
+        self._new_client = new_client
+        self._client: Any = None
+        self._servers = [server.strip() for server in url.split(",")]
+        self._name = name
+        self._wait_s = wait_s
+        self._out: deque[tuple[str, bytes, str, Mapping[str, str] | None]] = deque()
+        self._wake = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._watchers: list[Callable[[bool], None]] = []
+        self._attempts = 0
+        self._last_error = ""
+        self.connected = False
+        self.connected_at = 0.0
+        self.max_payload = 0
+        self.clustered = False
+
+    async def __aenter__(self) -> "NatsWire":
+        """Connect, trying for `wait_s` seconds. Raises Disconnected."""
+        try:
+            async with asyncio.timeout(self._wait_s):
+                while not await self._try_connect():  # noqa: ASYNC110 - there is no event to wait for
+                    await asyncio.sleep(RECONNECT_LAST_S)
+        except TimeoutError:
+            servers = ", ".join(_without_secrets(server) for server in self._servers)
+            raise Disconnected(f"no NATS server at {servers} within {self._wait_s:g} s {self._last_error}") from None
+        self._came()
+        self._writer = asyncio.create_task(self._write(), name="bus writer")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with suppress(TimeoutError, Disconnected):
+            await self.flush()
+        self.connected = False
+        if self._writer:
+            self._writer.cancel()
+        await self._client.close()
+
+    async def _try_connect(self) -> bool:
+        self._client = self._new_client()
+        try:
+            await self._client.connect(
+                self._servers,
+                name=self._name,
+                max_reconnect_attempts=1,  # of this first try alone: afterwards for ever
+                reconnect_time_wait=RECONNECT_FIRST_S,
+                reconnect_to_server_handler=self._next_server,
+                connect_timeout=CONNECT_S,
+                ping_interval=PING_INTERVAL_S,
+                max_outstanding_pings=PINGS_LOST,
+                pending_size=0,  # refuse while disconnected: what is said late is worth nothing
+                error_cb=self._on_error,
+                disconnected_cb=self._went,
+                reconnected_cb=self._came_back,
+            )
+        except Exception as error:  # whatever it is: not there yet, and the last one is told
+            self._last_error = f"({error})"
+            return False
+        self._client.options["max_reconnect_attempts"] = -1
+        return True
+
+    def _next_server(self, servers: list[Any], _info: dict[str, Any]) -> tuple[Any, float]:
+        """Which server to try next, and the wait before it in seconds: growing, with jitter."""
+        wait = min(RECONNECT_LAST_S, RECONNECT_FIRST_S * 2 ** min(self._attempts, 8))
+        server = servers[self._attempts % len(servers)]
+        self._attempts += 1
+        return server, wait * random.uniform(0.5, 1.0)
+
+    def _came(self) -> None:
+        self.connected = True
+        self.connected_at = asyncio.get_running_loop().time()
+        self.max_payload = self._client.max_payload
+        self.clustered = bool(self._client._server_info.get("cluster"))
+        self._attempts = 0
+        transport = getattr(self._client._transport, "_io_writer", None)
+        sock = transport.get_extra_info("socket") if transport else None
+        if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_USER_TIMEOUT_MS)
+
+    async def _came_back(self) -> None:
+        self._came()
+        log.info("the bus is back")
+        for watcher in self._watchers:
+            watcher(True)
+
+    async def _went(self) -> None:
+        if not self.connected:
+            return
+        self.connected = False
+        self._out.clear()
+        log.warning("the bus is away")
+        for watcher in self._watchers:
+            watcher(False)
+
+    async def _on_error(self, error: Exception) -> None:
+        log.debug("bus: %s: %s", type(error).__name__, error)
+
+    def on_connection(self, callback: Callable[[bool], None]) -> None:
+        self._watchers.append(callback)
+
+    def publish(self, subject: str, data: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None) -> None:
+        if not self.connected:
+            raise Disconnected("the bus is away")
+        self._out.append((subject, data, reply, headers))
+        self._wake.set()
+
+    async def _write(self) -> None:
+        """The one place that sends: publishers never wait, and order is kept."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._out:
+                subject, data, reply, headers = self._out.popleft()
+                try:
+                    await self._client.publish(subject, data, reply=reply, headers=headers)
+                except Exception as error:  # away between the check and the write: a loss like any other
+                    log.debug("not sent to %s: %s", subject, error)
+
+    async def subscribe(self, subject: str, callback: Callback) -> Subscription:
+        async def hand_over(message: Any) -> None:
+            try:
+                callback(_arrived(message))
+            except Exception:
+                log.exception("a message on %s broke its receiver", subject)
+
+        return _NatsSubscription(
+            await self._client.subscribe(subject, cb=hand_over, pending_msgs_limit=0, pending_bytes_limit=0)
+        )
+
+    async def request(
+        self, subject: str, data: bytes, *, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        if not self.connected:
+            raise Disconnected("the bus is away")
+        try:
+            message = await self._client.request(subject, data, timeout=timeout_s, headers=headers)
+        except TimeoutError:
+            raise
+        except Exception as error:
+            if type(error).__name__ == "NoRespondersError":
+                raise NoResponders(subject) from None
+            raise Disconnected(str(error)) from None
+        answer: bytes = message.data
+        return answer
+
+    async def flush(self) -> None:
+        while self._out:  # noqa: ASYNC110 - the writer empties it in the next turns of the loop
+            await asyncio.sleep(0)
+        if not self.connected:
+            raise Disconnected("the bus is away")
+        try:
+            await self._client.flush(timeout=FLUSH_S)
+        except TimeoutError:
+            raise
+        except Exception as error:
+            raise Disconnected(str(error)) from None
+
+
+class _NatsSubscription:
+    def __init__(self, subscription: Any) -> None:
+        self._subscription = subscription
+
+    async def unsubscribe(self) -> None:
+        try:
+            async with asyncio.timeout(FLUSH_S):
+                await self._subscription.drain()  # what has arrived is still handed over
+        except Exception as error:  # away: the server has forgotten it already
+            log.debug("unsubscribed without the server: %s", error)
+
+
+def _without_secrets(url: str) -> str:
+    """A server's address without the user and password that it may hold."""
+    return url.rpartition("@")[2] if "@" in url else url

@@ -1,0 +1,66 @@
+"""How edges and workers are started: which program, and what of the environment each may see."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from edge.__main__ import UPSTREAM_KEY, without_keys
+from protocol.settings import Settings, SettingsError
+from trunkline.supervisor import Plan
+
+ROOT = Path(__file__).resolve().parent.parent
+START_S = 30.0  # beyond the wait for NATS: imports on a machine that is busy
+DRAIN_MARGIN_S = 5.0  # after its own bound a child still tells the last of its spans
+API_KEYS = "TRUNKLINE_API_KEYS"
+
+
+def edge_plans(count: int, settings: Settings, environ: Mapping[str, str], *, logs: Path | None) -> list[Plan]:
+    """Edges on one port that the caller has reserved. They get no upstream's key."""
+    env = without_keys(_importable(environ), settings)
+    argv = [sys.executable, "-P", "-m", "edge", "--reuse-port"]
+    return [_plan(f"edge-{number}", argv, env, logs, settings) for number in range(count)]
+
+
+def worker_plans(count: int, settings: Settings, environ: Mapping[str, str], *, logs: Path | None) -> list[Plan]:
+    """Workers. They get none of the keys that callers use."""
+    env = {name: value for name, value in _importable(environ).items() if name != API_KEYS}
+    argv = [sys.executable, "-P", "-m", "workers"]
+    return [_plan(f"worker-{number}", argv, env, logs, settings) for number in range(count)]
+
+
+def secretless(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """The environment for a program that needs nothing of ours."""
+    kept = without_keys(environ, settings)
+    return {name: value for name, value in kept.items() if not name.startswith("TRUNKLINE_") and name != UPSTREAM_KEY}
+
+
+def edge_grace_s(settings: Settings) -> float:
+    """How long an edge may take to stop."""
+    return settings.edge.lame_s + settings.edge.drain_s + DRAIN_MARGIN_S
+
+
+def worker_grace_s(settings: Settings) -> float:
+    """How long a worker may take to stop."""
+    return settings.worker.drain_s + DRAIN_MARGIN_S
+
+
+def check_admin_port(settings: Settings) -> None:
+    """Raises SettingsError: several processes on this machine cannot share one admin port."""
+    if settings.admin.port:
+        raise SettingsError(
+            f"admin.port is {settings.admin.port}, one port, and several processes would listen on it; unset "
+            "TRUNKLINE_ADMIN__PORT, or set it to 0 (any free one)"
+        )
+
+
+def _plan(name: str, argv: list[str], env: dict[str, str], logs: Path | None, settings: Settings) -> Plan:
+    log = logs / f"{name}.log" if logs else None
+    return Plan(name, argv, env, log, start_s=settings.nats.wait_s + START_S)
+
+
+def _importable(environ: Mapping[str, str]) -> dict[str, str]:
+    """Children run the same code as this process does, wherever it was started: -P keeps the working directory out."""
+    if ROOT.name in ("site-packages", "dist-packages"):
+        return dict(environ)
+    path = environ.get("PYTHONPATH")
+    return {**environ, "PYTHONPATH": f"{ROOT}:{path}" if path else str(ROOT)}

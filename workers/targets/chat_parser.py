@@ -1,0 +1,327 @@
+"""Bytes of an upstream chat completion -> frames. Pure: split anywhere, the same frames come out.
+
+Takes an event stream, and the one JSON object of an upstream that ignores `stream`. Liberal in what it takes: an event
+that cannot be read is skipped and counted, bytes that are no UTF-8 become U+FFFD, and what the wire calls in many ways
+(reasoning, finish reasons, legacy functions) has one name from here on.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from protocol import sse
+from protocol.codec import DecodeError
+from protocol.errors import UpstreamError
+from protocol.messages import Finished, FinishReason, Frame, Reasoning, Refusal, Text, TokenLogprob, Usage
+from workers.targets import upstream_errors
+from workers.targets.tool_calls import CallCollector, Fragment
+
+MAX_LINE_BYTES = 1024 * 1024  # a chunk is some hundred bytes; a whole tool call in one may be long
+BOM = b"\xef\xbb\xbf"
+
+REASONS: dict[str, FinishReason] = {
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "safety": "content_filter",
+}
+"""Upstream's finish reason -> ours. Any other (`eos`, `end_turn`, `stop_sequence`, …) is a `stop`."""
+
+BROKEN_REASONS = frozenset({"error", "insufficient_system_resource"})  # OpenRouter's and DeepSeek's word for a cut
+NO_REASON = frozenset({"", "null"})  # in every chunk of some upstreams
+
+
+class _Function(Struct):
+    name: str | None = None
+    arguments: str | dict[str, Any] | None = None
+
+
+class _Call(Struct):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Delta(Struct):
+    content: str | list[Any] | None = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    refusal: str | None = None
+    tool_calls: list[_Call] | None = None
+    function_call: _Function | None = None
+
+
+class _Choice(Struct):
+    index: int | None = None
+    delta: _Delta | None = None
+    message: _Delta | None = None
+    finish_reason: str | None = None
+    logprobs: Any = None
+
+
+class _Chunk(Struct):
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    error: Any = None
+
+
+class _Logprob(Struct):
+    token: str
+    logprob: float
+    bytes: tuple[int, ...] | None = None
+    top_logprobs: tuple["_Logprob", ...] | None = None
+
+
+class _Logprobs(Struct):
+    content: tuple[_Logprob, ...] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Chunk)
+
+
+class ChatParser:
+    """Feed it bytes, take frames; `end()` gives the last ones.
+
+    `may_be_empty`: a continuation may find nothing left to say. `max_calls`: tool calls beyond it are dropped.
+    `key` is kept out of what an upstream's error says.
+    """
+
+    def __init__(
+        self,
+        *,
+        job_id: str,
+        target: str = "",
+        key: str | None = None,
+        may_be_empty: bool = False,
+        max_calls: int | None = None,
+    ) -> None:
+        self._target = target
+        self._key = key
+        self._may_be_empty = may_be_empty
+        self._head: bytes | None = b""  # until the first visible byte tells which kind of body this is
+        self._body: bytearray | None = None  # of a body that is one JSON object
+        self._events = sse.EventReader(limit_bytes=MAX_LINE_BYTES)
+        self._calls = CallCollector(job_id=job_id, limit=max_calls)
+        self._logprobs: tuple[TokenLogprob, ...] = ()  # of tokens whose text is still to come
+        self._reason: str | None = None
+        self._understood = False
+        self._audible = False
+        self.done = False  # [DONE] was read: nothing after it counts
+        self.skipped = 0  # events that could not be read
+        self.usage: Usage | None = None  # as the upstream told it
+        self.said_chars = 0  # of every kind of frame, for an estimate
+
+    @property
+    def finished(self) -> bool:
+        """A finish reason was read: what may follow is usage."""
+        return self._reason is not None
+
+    @property
+    def answering(self) -> bool:
+        """Content has come, or a tool call has begun."""
+        return self._audible or self._calls.begun > 0
+
+    @property
+    def progress(self) -> int:
+        """Grows with everything that brings the answer on: not with comments, roles or what could not be read."""
+        return self.said_chars + self._calls.begun + self.finished
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that are whole now; never the last one. To be read to its end before more is fed.
+
+        Raises:
+            ServiceError: the upstream reports one, or answers what nobody can use.
+        """
+        if self._head is not None:
+            data = self._begin(data)
+        if self._body is not None:
+            self._body += data
+            self._bound(self._body)
+        else:
+            yield from self._read(self._events.feed(data))
+
+    def end(self) -> Iterator[Frame]:
+        """What is left when the upstream has said all that it will say: the last frame is `Finished`.
+
+        Raises:
+            ServiceError: that was no whole answer.
+        """
+        yield from self._read(self._events.end() if self._body is None else iter([bytes(self._body)]))
+        if self._reason is None:
+            raise UpstreamError(f"target {self._target!r} {self._how_it_broke_off()}")
+        if not (self._audible or self._may_be_empty):
+            raise UpstreamError(f"empty answer from target {self._target!r} (finish reason {self._reason!r})")
+        yield Finished(self._last_reason(), self.usage or Usage())
+
+    def _read(self, events: Iterator[bytes]) -> Iterator[Frame]:
+        """Frames of events, until [DONE]."""
+        try:
+            for event in events:
+                if self.done:
+                    return
+                yield from self._event(event)
+        except sse.TooLong as error:
+            raise UpstreamError(f"target {self._target!r}: {error}") from None
+
+    def _how_it_broke_off(self) -> str:
+        if self._understood:
+            return "broke off: its answer ended without a finish reason"
+        return "answered something that is no chat completion"
+
+    def _last_reason(self) -> FinishReason:
+        """`tool_calls` where there are calls, and nowhere else."""
+        if self._calls.sent:
+            return "tool_calls"
+        reason = REASONS.get(self._reason or "", "stop")
+        return "stop" if reason == "tool_calls" or not self._audible else reason
+
+    def _begin(self, data: bytes) -> bytes:
+        """Hold the first bytes until one of them is visible: `{` starts a JSON body, anything else an event stream."""
+        head = (self._head or b"") + data
+        self._bound(head)
+        visible = head.removeprefix(BOM).lstrip()
+        if not visible or BOM.startswith(head):
+            self._head = head
+            return b""
+        self._head = None
+        if visible.startswith(b"{"):
+            self._body = bytearray()
+            return visible
+        return head
+
+    def _bound(self, data: bytes | bytearray) -> None:
+        if len(data) > MAX_LINE_BYTES:
+            raise UpstreamError(f"target {self._target!r}: a body without events is longer than {MAX_LINE_BYTES} bytes")
+
+    def _event(self, data: bytes) -> Iterator[Frame]:
+        if data.strip() == b"[DONE]":
+            self.done = True
+            return
+        if not data or data.isspace():
+            return
+        chunk = _decoded(data)
+        if chunk is not None:
+            yield from self._chunk(chunk)
+        elif b"\n" in data:  # an upstream that leaves the blank lines out: every line is an event
+            yield from self._read(iter(data.split(b"\n")))
+        else:
+            self.skipped += 1
+
+    def _chunk(self, chunk: _Chunk) -> Iterator[Frame]:
+        if chunk.error:
+            raise upstream_errors.from_object(chunk.error, target=self._target, key=self._key)
+        self.usage = _usage(chunk.usage) or self.usage
+        for choice in chunk.choices or ():
+            if not choice.index:  # 0, or not told: one choice was asked for
+                self._understood = True
+                yield from self._choice(choice)
+
+    def _choice(self, choice: _Choice) -> Iterator[Frame]:
+        delta = choice.delta or choice.message
+        if self._reason is not None:
+            return
+        if choice.logprobs:
+            self._logprobs += _logprobs(choice.logprobs)
+        if delta is not None:
+            yield from self._delta(delta)
+        if choice.finish_reason is not None and choice.finish_reason not in NO_REASON:
+            yield from self._finish(choice.finish_reason)
+
+    def _delta(self, delta: _Delta) -> Iterator[Frame]:
+        if not self._calls.sent:  # once a call is out, nothing more is spoken
+            yield from self._spoken(delta)
+        for call in delta.tool_calls or ():
+            yield from self._call(call.index, call.id, call.function)
+        if delta.function_call is not None:
+            yield from self._call(0, None, delta.function_call)
+
+    def _spoken(self, delta: _Delta) -> Iterator[Frame]:
+        thought, text = _content(delta.content)
+        for reasoning in (delta.reasoning_content or delta.reasoning, thought):
+            if isinstance(reasoning, str) and reasoning:
+                self.said_chars += len(reasoning)
+                yield Reasoning(reasoning)
+        if text:
+            logprobs, self._logprobs = self._logprobs, ()
+            self._heard(text)
+            yield Text(text, logprobs or None)
+        if delta.refusal:
+            self._heard(delta.refusal)
+            yield Refusal(delta.refusal)
+
+    def _heard(self, text: str) -> None:
+        self._audible = True
+        self.said_chars += len(text)
+
+    def _call(self, index: int | None, call_id: str | None, function: _Function | None) -> Iterator[Frame]:
+        name, arguments = (function.name, function.arguments) if function else (None, None)
+        if isinstance(arguments, dict):  # an object where the wire has text: its meaning is plain
+            arguments = msgspec.json.encode(arguments).decode()
+        self.said_chars += len(arguments or "")
+        calls = self._calls.add(Fragment(index, call_id, name, arguments or ""))
+        self._audible |= bool(calls)
+        yield from calls
+
+    def _finish(self, reason: str) -> Iterator[Frame]:
+        if reason in BROKEN_REASONS:
+            raise UpstreamError(f"target {self._target!r} broke off: finish reason {reason!r}")
+        calls = self._calls.end()
+        self._audible |= bool(calls)
+        self._reason = reason
+        yield from calls
+
+
+def _decoded(data: bytes) -> _Chunk | None:
+    try:
+        return _decoder.decode(data)
+    except UnicodeDecodeError:
+        return _decoded(data.decode("utf-8", "replace").encode())
+    except DecodeError:
+        return None
+
+
+def _content(content: str | list[Any] | None) -> tuple[str, str]:
+    """What is thought and what is said. Mistral's reasoning models send both as a list of parts."""
+    if not isinstance(content, list):
+        return "", content or ""
+    parts = [part for part in content if isinstance(part, dict)]
+    thoughts = [part.get("thinking") for part in parts if part.get("type") == "thinking"]
+    thought = "".join(_content(inner if isinstance(inner, list | str) else None)[1] for inner in thoughts)
+    return thought, "".join(text for part in parts if isinstance(text := part.get("text"), str))
+
+
+def _usage(told: Any) -> Usage | None:
+    if not told or not isinstance(told, dict):
+        return None
+    return Usage(
+        prompt=_count(told, "prompt_tokens"),
+        completion=_count(told, "completion_tokens"),
+        cached=_count(told.get("prompt_tokens_details"), "cached_tokens"),
+        reasoning=_count(told.get("completion_tokens_details"), "reasoning_tokens"),
+    )
+
+
+def _count(told: Any, name: str) -> int:
+    """A number of tokens; 0 where there is none."""
+    value = told.get(name) if isinstance(told, dict) else None
+    is_count = isinstance(value, int | float) and 0 <= value < 2**53  # what a double holds: the bus takes 64 bits
+    return int(value) if is_count and value is not None else 0
+
+
+def _logprobs(told: Any) -> tuple[TokenLogprob, ...]:
+    try:
+        entries = msgspec.convert(told, _Logprobs).content or ()
+    except msgspec.ValidationError:
+        return ()
+    return tuple(_logprob(entry) for entry in entries)
+
+
+def _logprob(entry: _Logprob) -> TokenLogprob:
+    likeliest = tuple(_logprob(top) for top in entry.top_logprobs or ())
+    return TokenLogprob(entry.token, entry.logprob, entry.bytes, likeliest)
