@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 
@@ -16,16 +15,16 @@ from edge.metrics import Metrics
 from edge.records import Records
 from protocol import telemetry
 from protocol.ids import new_id
-from protocol.ports import listen
+from protocol.ports import listen, url_of
+from protocol.process import DRAIN_RAN_OUT, DRAINED, open_bus, stop_on_signals
 from protocol.settings import Settings
-from protocol.streams import JobLimits, StreamError
+from protocol.streams import JobLimits
 from protocol.subjects import Subjects
-from protocol.wire import Disconnected, NoResponders, Wire
+from protocol.wire import Wire
 
 log = logging.getLogger(__name__)
 
 ADMIN_PORT = 9090
-DRAIN_RAN_OUT = 4
 KEEPALIVE_S = 200.0  # longer than the clients' own: they keep idle connections for 120 s and more
 RECORDS_S = 3.0  # for the last turn records at the end
 BACKLOG = 1024
@@ -39,25 +38,22 @@ async def run(
     `announce` gets the public and the admin URL once turns can be taken.
 
     Raises:
-        Disconnected: NATS cannot be reached.
+        Disconnected: NATS cannot be reached, or has no JetStream.
         OSError: a port is in use.
     """
     edge_id = new_id()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
+    stop = stop_on_signals()
     tracer, provider = telemetry.tracer_for(
         "edge", edge_id, traces_file=settings.telemetry.traces_file, environ=environ
     )
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(asyncio.to_thread, provider.shutdown)
+        stack.push_async_callback(asyncio.to_thread, telemetry.shut_down, provider)
         url = settings.nats.url or "nats://127.0.0.1:4222"
         wire = await stack.enter_async_context(connect(url, name=f"edge {edge_id}", wait_s=settings.nats.wait_s))
         metrics = Metrics()
         bus = _bus(settings, wire, edge_id, metrics)
         records = Records(bus.record, metrics.record_dropped)
-        await _open(bus)
+        await open_bus(bus.open())
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(bus.run(), name="bus"), tasks.create_task(records.run(), name="records")]
             edge = Edge(settings, bus, tracer=tracer, metrics=metrics, records=records, tasks=tasks)
@@ -66,16 +62,7 @@ async def run(
             for task in background:
                 task.cancel()
     log.info("edge down", extra={"edge": edge_id, "drained": drained})
-    return 0 if drained else DRAIN_RAN_OUT
-
-
-async def _open(bus: EdgeBus) -> None:
-    try:
-        await bus.open()
-    except (StreamError, NoResponders, TimeoutError) as error:
-        raise Disconnected(
-            f"the NATS server's JetStream is not usable ({error}); start the server with it on"
-        ) from None
+    return DRAINED if drained else DRAIN_RAN_OUT
 
 
 def _bus(settings: Settings, wire: Wire, edge_id: str, metrics: Metrics) -> EdgeBus:
@@ -115,7 +102,7 @@ async def _serve(
         host = settings.edge.host
         site = web.TCPSite(public, host, settings.edge.port, reuse_port=reuse_port or None, backlog=BACKLOG)
         await site.start()
-        url = f"http://{host}:{public.addresses[0][1]}"
+        url = url_of(host, public.addresses[0][1])
         admin_url = await _listen_admin(admin, settings)
         announce(url, admin_url)
         log.info("edge up", extra={"edge": bus.edge_id, "url": url, "admin": admin_url})
@@ -141,7 +128,7 @@ async def _listen_admin(runner: web.AppRunner, settings: Settings) -> str:
         await web.TCPSite(runner, host, port).start()
         return int(runner.addresses[0][1])
 
-    return f"http://{host}:{await listen(start, settings.admin.port, ADMIN_PORT)}"
+    return url_of(host, await listen(start, settings.admin.port, ADMIN_PORT))
 
 
 async def _last_records(edge: Edge, records: Records) -> None:

@@ -26,7 +26,7 @@ ACK_LATE_S = 0.3  # a publish ack that takes longer is taken for lost: publish a
 REPEAT_S = 1.0  # an unclaimed line is published again so often: a duplicate, unless the job was lost
 CANCEL_EVERY_S, CANCELS = 0.25, 4
 STOP_S = 1.0  # a line stays open so long for the last frame of a claim that was cancelled
-AWAY_S = 1.0  # live turns wait so long for the bus to come back
+AWAY_S = 1.5  # live turns wait so long for the bus to come back: a server frozen for 2 s is noticed after 1.0 to 1.5
 TICK_S = 0.05
 HEADER_OVERHEAD = 64  # "NATS/1.0" and the separators
 ACK = b"+ACK"
@@ -108,7 +108,7 @@ class EdgeBus:
     async def _subscribe(self) -> None:
         names = self._subjects
         await self._wire.subscribe(names.edge(self.edge_id), self._on_batch)
-        await self._wire.subscribe(names.self_echo(self.edge_id), self._on_echo)
+        await self._wire.subscribe(names.edge_echo(self.edge_id), self._on_echo)
         await self._wire.subscribe(names.pub_ack(self.edge_id, "*"), self._on_pub_ack)
         await self._wire.subscribe(names.here("*"), self._on_here)
 
@@ -124,7 +124,7 @@ class EdgeBus:
             self._heal(pool)
         self._spawn(self._heal_turns())
         for line in list(self._waiting.values()):
-            self._publish(line)
+            self._publish_anew(line)
         for peer in self._peers.values():
             peer.ask_now()
 
@@ -185,6 +185,16 @@ class EdgeBus:
         reply = self._subjects.pub_ack(self.edge_id, line.number)
         tell(self._wire, line.subject, line.data, reply=reply, headers=line.headers)  # again when the bus is back
 
+    def _publish_anew(self, line: Line) -> None:
+        """After an absence. Whoever took us for gone may have ended the job, whose id the queue knows for long.
+
+        It may be there still: then it is claimed twice, and the second claim is fenced. A purge could overtake the
+        publish and take both.
+        """
+        line.kept, line.stored = line.kept or line.stored, False
+        line.headers = {**line.headers, "Nats-Msg-Id": f"{self.edge_id}.{line.number}.{self._loop.time()}"}
+        self._publish(line)
+
     def _on_pub_ack(self, message: Arrived) -> None:
         number = int(last_token(message.subject))
         line = self._waiting.get(number)
@@ -195,7 +205,9 @@ class EdgeBus:
             self._heal(line.pool)
             return
         ack = streams.parse_pub_ack(message.data)
-        if ack.full:
+        if ack.full and line.kept:
+            line.stored = True  # the copy from before the absence waits in there
+        elif ack.full:
             if line.published_at > line.offered_at:  # the repetition may have found room
                 self._withdraw(line)
             self._refuse(
@@ -230,8 +242,8 @@ class EdgeBus:
         except (StreamError, TimeoutError, NoResponders, Disconnected) as error:
             log.warning("the job stream of pool %s is not there: %s", pool, error)
         else:
-            for line in [line for line in self._waiting.values() if line.pool == pool and not line.stored]:
-                self._publish(line)
+            for line in [line for line in self._waiting.values() if line.pool == pool]:
+                self._publish(line)  # also what was stored: it may have gone with its stream; else it is a duplicate
         finally:
             self._healing.discard(pool)
 
@@ -372,7 +384,7 @@ class EdgeBus:
     def send(self) -> int:
         """A ping to ourselves over the bus; its number."""
         self._echo_sent += 1
-        self._wire.publish(self._subjects.self_echo(self.edge_id), str(self._echo_sent).encode())
+        self._wire.publish(self._subjects.edge_echo(self.edge_id), str(self._echo_sent).encode())
         return self._echo_sent
 
     def came_back(self, number: int) -> bool:

@@ -52,6 +52,7 @@ OPENAI: dict[str, Row] = {
     "internal": Row(500, SERVER, None),
     "upstream_error": Row(502, SERVER, "upstream_error"),
     "worker_lost": Row(502, SERVER, "worker_lost"),
+    "unheard": Row(502, SERVER, "worker_lost"),  # for the client it is the same
     "no_worker": Row(503, SERVER, "no_worker", retry=True),
     "overloaded": Row(503, SERVER, "overloaded", retry=False),
     "draining": Row(503, SERVER, "overloaded", retry=True),  # another process may take it

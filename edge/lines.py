@@ -26,6 +26,7 @@ class Line:
         "headers",
         "heard_at",
         "inbox",
+        "kept",
         "model",
         "number",
         "offered_at",
@@ -49,7 +50,8 @@ class Line:
         self.inbox = inbox
         self.fence = Fence()
         self.stage = Stage.WAITING
-        self.stored = False
+        self.stored = False  # the queue has said that it holds the job
+        self.kept = False  # it did, before the bus was away
         self.offered_at = self.published_at = self.heard_at = self.stopped_at = 0.0
         self.cancels = 0
 

@@ -237,8 +237,8 @@ class Relay:
             total_ms=math.ceil(max(self._total_at - now, 0.001) * 1000),
             said=said,
         )
-        self._turn.offered()
         trace = self._watch.offering(self._pool, now)
         self._line = self._bus.offer(
             self._pool, job.model, codec.encode(job), budget_s=budget_s, trace=trace, inbox=self._inbox
         )
+        self._turn.offered()

@@ -29,6 +29,7 @@ OUTCOMES: dict[str, Outcome] = {
     "draining": "shed",
     "no_slot": "shed",
     "worker_lost": "worker_lost",
+    "unheard": "worker_lost",
     "internal": "internal",
 }
 """By the error's code; every other failure is the target's: `upstream_error`."""
@@ -76,6 +77,7 @@ class TurnWatch:
         self._last_usage = Usage()
         self._error: ServiceError | None = None
         self._timed_out = False
+        self._cut_off = False
         self.stream = False
         self.status = 200
 
@@ -130,6 +132,7 @@ class TurnWatch:
 
     def lost(self, event: Lost, now: float) -> None:
         """A claim is lost. A worker that was killed exports nothing, so this is its trace."""
+        self._cut_off = event.cut_off and self._worker is not None
         attributes: dict[str, str | bool] = {telemetry.WORKER: event.worker_id or "", "cut_off": event.cut_off}
         self.root.add_event(telemetry.EVENT_LOST, attributes, timestamp=self._clock.ns(now))
 
@@ -234,6 +237,8 @@ class TurnWatch:
         """How it ended, in one word."""
         if self._error is None:
             return "completed"
+        if self._cut_off:
+            return "worker_lost"
         return "deadline" if self._timed_out else OUTCOMES.get(self._error.code, "upstream_error")
 
     def _end_root(self, record: TurnRecord, at: float) -> None:

@@ -205,6 +205,13 @@ class Interrupted(ServiceError):
     code = "interrupted"
 
 
+class Unheard(ServiceError):
+    """The worker gave the turn up, because its edge was gone or asked for it no more; it may go on elsewhere."""
+
+    code = "unheard"
+    retryable = True
+
+
 class SlowClient(ServiceError):
     """The client does not read: more than the bound waits unsent for it."""
 

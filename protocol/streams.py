@@ -26,6 +26,7 @@ TURNS_MAX_AGE_S = 7 * 24 * 3600
 TURNS_MAX_BYTES = 1 << 30
 
 STREAM_NOT_FOUND, STREAM_IN_USE, CONSUMER_NOT_FOUND, MAXIMUM_MESSAGES = 10059, 10058, 10014, 10077
+CONSUMER_NOT_ALONE = 10099  # a work queue has one consumer
 _NS = 1_000_000_000
 
 Request = Callable[[str, bytes, float], Awaitable[bytes]]
@@ -188,13 +189,26 @@ class Streams:
         return info
 
     async def _consumer(self, stream: str, name: str) -> None:
+        body = {"stream_name": stream, "config": consumer_config(name)}
         try:
             await self._api(f"CONSUMER.INFO.{stream}.{name}", None)
         except StreamError as error:
             if error.code != CONSUMER_NOT_FOUND:
                 raise
-            body = {"stream_name": stream, "config": consumer_config(name)}
-            await self._api(f"CONSUMER.DURABLE.CREATE.{stream}.{name}", body)
+            try:
+                await self._api(f"CONSUMER.DURABLE.CREATE.{stream}.{name}", body)
+            except StreamError as refused:
+                if refused.code != CONSUMER_NOT_ALONE:
+                    raise
+                await self._drop_other_consumers(stream, name)
+                await self._api(f"CONSUMER.DURABLE.CREATE.{stream}.{name}", body)
+
+    async def _drop_other_consumers(self, stream: str, name: str) -> None:
+        """Of an earlier life: made by somebody who had looked before the stream was made anew."""
+        names = (await self._api(f"CONSUMER.NAMES.{stream}", {})).get("consumers") or []
+        for other in names:
+            if other != name:
+                await self._api(f"CONSUMER.DELETE.{stream}.{other}", None)
 
     async def _drop_leaderless(self, name: str) -> dict[str, Any] | None:
         """Delete a stream that does not answer, after looking once more: two edges must not undo each other's work."""

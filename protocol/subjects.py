@@ -54,7 +54,7 @@ class Subjects:
         """Batches of frames; worker -> that edge."""
         return f"{self.root}.edge.{edge_id}"
 
-    def self_echo(self, edge_id: str) -> str:
+    def edge_echo(self, edge_id: str) -> str:
         """An edge -> itself: tells a late or cut-off edge from a dead worker."""
         return f"{self.root}.edge.{edge_id}.self"
 
@@ -65,6 +65,10 @@ class Subjects:
     def worker(self, worker_id: str) -> str:
         """Cancel and Ask; edge -> that worker."""
         return f"{self.root}.worker.{worker_id}"
+
+    def worker_echo(self, worker_id: str) -> str:
+        """A worker -> itself: what it sent before has reached the server."""
+        return f"{self.root}.worker.{worker_id}.self"
 
     def pull(self, worker_id: str, pool: str, number: int | str) -> str:
         """Where the answers to one of a worker's pulls arrive."""

@@ -105,6 +105,9 @@ class NatsWire:
         self._out: deque[tuple[str, bytes, str, Mapping[str, str] | None]] = deque()
         self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
+        self._leaving = False
+        self._subscriptions: list[_NatsSubscription] = []
         self._watchers: list[Callable[[bool], None]] = []
         self._attempts = 0
         self._last_error = ""
@@ -130,8 +133,10 @@ class NatsWire:
         with suppress(TimeoutError, Disconnected):
             await self.flush()
         self.connected = False
-        if self._writer:
-            self._writer.cancel()
+        self._leaving = True
+        for task in (self._writer, self._renewing):
+            if task:
+                task.cancel()
         await self._client.close()
 
     async def _try_connect(self) -> bool:
@@ -149,10 +154,12 @@ class NatsWire:
                 pending_size=0,  # refuse while disconnected: what is said late is worth nothing
                 error_cb=self._on_error,
                 disconnected_cb=self._went,
+                closed_cb=self._closed,
                 reconnected_cb=self._came_back,
             )
         except Exception as error:  # whatever it is: not there yet, and the last one is told
-            self._last_error = f"({error})"
+            if type(error).__name__ != "NoServersError":  # it follows upon each server's own
+                self._last_error = f"({error})"
             return False
         self._client.options["max_reconnect_attempts"] = -1
         return True
@@ -190,7 +197,31 @@ class NatsWire:
         for watcher in self._watchers:
             watcher(False)
 
+    async def _closed(self) -> None:
+        """nats-py gives up for good on most errors that a server tells, such as a password that was changed."""
+        if not self._leaving and (self._renewing is None or self._renewing.done()):
+            log.error("the bus has turned us away: %s", self._client.last_error)
+            self._renewing = asyncio.create_task(self._renew(), name="bus renewal")
+
+    async def _renew(self) -> None:
+        """Begin anew, with the same subscriptions."""
+        while not await self._try_connect() or not await self._resubscribe():  # noqa: ASYNC110 - no event either
+            await asyncio.sleep(RECONNECT_LAST_S)
+        await self._came_back()
+
+    async def _resubscribe(self) -> bool:
+        try:
+            for subscription in self._subscriptions:
+                await subscription.open(self._client)
+        except Exception as error:  # turned away again
+            log.debug("not subscribed: %s", error)
+            await self._client.close()
+        return not self._client.is_closed
+
     async def _on_error(self, error: Exception) -> None:
+        self._last_error = f"({error})"
+        if self._client._reconnection_task_future is not None:
+            self._client._transport.close()  # nats-py leaves the connection of a failed attempt open
         log.debug("bus: %s: %s", type(error).__name__, error)
 
     def on_connection(self, callback: Callable[[bool], None]) -> None:
@@ -221,9 +252,10 @@ class NatsWire:
             except Exception:
                 log.exception("a message on %s broke its receiver", subject)
 
-        return _NatsSubscription(
-            await self._client.subscribe(subject, cb=hand_over, pending_msgs_limit=0, pending_bytes_limit=0)
-        )
+        subscription = _NatsSubscription(subject, hand_over, self._subscriptions)
+        await subscription.open(self._client)
+        self._subscriptions.append(subscription)
+        return subscription
 
     async def request(
         self, subject: str, data: bytes, *, timeout_s: float, headers: Mapping[str, str] | None = None
@@ -242,11 +274,12 @@ class NatsWire:
         return answer
 
     async def flush(self) -> None:
-        while self._out:  # noqa: ASYNC110 - the writer empties it in the next turns of the loop
+        while self._out and self.connected:  # noqa: ASYNC110 - the writer empties it in the next turns of the loop
             await asyncio.sleep(0)
         if not self.connected:
             raise Disconnected("the bus is away")
         try:
+            await _hand_to_socket(self._client)
             await self._client.flush(timeout=FLUSH_S)
         except TimeoutError:
             raise
@@ -254,13 +287,33 @@ class NatsWire:
             raise Disconnected(str(error)) from None
 
 
+async def _hand_to_socket(client: Any) -> None:
+    """Everything so far: the ping of nats-py's `flush` overtakes what still waits in its own buffer."""
+    await client._flush_pending(force_flush=True)
+
+
 class _NatsSubscription:
-    def __init__(self, subscription: Any) -> None:
-        self._subscription = subscription
+    def __init__(self, subject: str, hand_over: Callable[[Any], Any], others: "list[_NatsSubscription]") -> None:
+        self._subject = subject
+        self._hand_over = hand_over
+        self._others = others
+        self._client: Any = None
+        self._subscription: Any = None
+
+    async def open(self, client: Any) -> None:
+        """Subscribe, on this connection from now on."""
+        self._client = client
+        self._subscription = await client.subscribe(
+            self._subject, cb=self._hand_over, pending_msgs_limit=0, pending_bytes_limit=0
+        )
 
     async def unsubscribe(self) -> None:
+        with suppress(ValueError):  # a second time
+            self._others.remove(self)
         try:
             async with asyncio.timeout(FLUSH_S):
+                await self._client._send_unsubscribe(self._subscription._id)
+                await _hand_to_socket(self._client)
                 await self._subscription.drain()  # what has arrived is still handed over
         except Exception as error:  # away: the server has forgotten it already
             log.debug("unsubscribed without the server: %s", error)

@@ -115,7 +115,7 @@ def up_command(
 @_config
 def edge_command(port: int | None, processes: int | None, as_json: bool, config: str | None) -> int:
     """Run an edge: it takes the requests and relays the answers."""
-    from edge.__main__ import UPSTREAM_KEY, serve, without_keys
+    from trunkline.children import UPSTREAM_KEY, without_keys
     from trunkline.edges import run_edges
     from trunkline.run_file import join
 
@@ -126,6 +126,7 @@ def edge_command(port: int | None, processes: int | None, as_json: bool, config:
     announce = _announce("edge", as_json)
     if settings.edge.processes > 1:
         return run_edges(settings, environ, announce)
+    from edge.__main__ import serve
 
     def announce_one(url: str, admin: str) -> None:
         announce({"event": "ready", "url": url, "admin": admin, "pid": os.getpid()})

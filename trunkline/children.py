@@ -4,14 +4,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge.__main__ import UPSTREAM_KEY, without_keys
 from protocol.settings import Settings, SettingsError
 from trunkline.supervisor import Plan
 
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 30.0  # beyond the wait for NATS: imports on a machine that is busy
 DRAIN_MARGIN_S = 5.0  # after its own bound a child still tells the last of its spans
-API_KEYS = "TRUNKLINE_API_KEYS"
+CALLERS_KEYS = "TRUNKLINE_API_KEYS"
+UPSTREAM_KEY = "OPENAI_API_KEY"
 
 
 def edge_plans(count: int, settings: Settings, environ: Mapping[str, str], *, logs: Path | None) -> list[Plan]:
@@ -23,15 +23,21 @@ def edge_plans(count: int, settings: Settings, environ: Mapping[str, str], *, lo
 
 def worker_plans(count: int, settings: Settings, environ: Mapping[str, str], *, logs: Path | None) -> list[Plan]:
     """Workers. They get none of the keys that callers use."""
-    env = {name: value for name, value in _importable(environ).items() if name != API_KEYS}
+    env = {name: value for name, value in _importable(environ).items() if name != CALLERS_KEYS}
     argv = [sys.executable, "-P", "-m", "workers"]
     return [_plan(f"worker-{number}", argv, env, logs, settings) for number in range(count)]
+
+
+def without_keys(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """The environment without the keys of upstreams: only workers need them, and those say what they serve."""
+    keys = {UPSTREAM_KEY} | {target.api_key_env for target in settings.targets.values()}
+    return {name: value for name, value in environ.items() if name not in keys}
 
 
 def secretless(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """The environment for a program that needs nothing of ours."""
     kept = without_keys(environ, settings)
-    return {name: value for name, value in kept.items() if not name.startswith("TRUNKLINE_") and name != UPSTREAM_KEY}
+    return {name: value for name, value in kept.items() if not name.startswith("TRUNKLINE_")}
 
 
 def edge_grace_s(settings: Settings) -> float:

@@ -82,14 +82,15 @@ class Child:
             raise StartFailed(f"{self.plan.name} cannot be started: {error}") from None
         try:
             async with asyncio.timeout(self.plan.start_s):
-                self.said = await self.plan.ready(self.process)
+                said = await self.plan.ready(self.process)
         except TimeoutError:
             await self.kill()
             raise StartFailed(
                 f"{self.plan.name} was not ready within {self.plan.start_s:g} s{self.see_log()}"
             ) from None
-        if not self.said:
+        if not said:
             await self._explain_end()
+        self.said = said  # until here, what the one before it said: others read it meanwhile
         self.ready_at = asyncio.get_running_loop().time()
 
     async def kill(self) -> None:

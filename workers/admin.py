@@ -4,7 +4,7 @@ import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from protocol.ports import listen
+from protocol.ports import listen, url_of
 from protocol.settings import Settings
 from workers.bus import WorkerBus
 from workers.metrics import Metrics
@@ -50,7 +50,7 @@ class AdminListener:
     async def __aenter__(self) -> str:
         await self._runner.setup()
         port = await listen(self._start, self._port, ADMIN_PORT)
-        return f"http://{self._host}:{port}"
+        return url_of(self._host, port)
 
     async def _start(self, port: int) -> int:
         site = web.TCPSite(self._runner, self._host, port)

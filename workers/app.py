@@ -2,16 +2,16 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 
 from protocol import telemetry
 from protocol.ids import new_id
+from protocol.process import DRAIN_RAN_OUT, DRAINED, open_bus, stop_on_signals
 from protocol.settings import Settings
-from protocol.streams import JobLimits, StreamError
+from protocol.streams import JobLimits
 from protocol.subjects import Subjects
-from protocol.wire import Disconnected, NoResponders, Wire
+from protocol.wire import Wire
 from workers.admin import AdminListener, admin_app
 from workers.bus import WorkerBus, connect
 from workers.metrics import Metrics
@@ -22,26 +22,21 @@ from workers.targets.chat_completions import open_session
 
 log = logging.getLogger(__name__)
 
-DRAIN_RAN_OUT = 4
-
 
 async def run(settings: Settings, *, announce: Callable[[str], None], environ: Mapping[str, str]) -> int:
     """Serve until SIGTERM or SIGINT. The exit code: 0 drained, 4 the drain ran out.
 
     Raises:
-        Disconnected: NATS cannot be reached.
+        Disconnected: NATS cannot be reached, or has no JetStream.
         OSError: no port for the admin listener.
     """
     worker_id = new_id()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
+    stop = stop_on_signals()
     async with AsyncExitStack() as stack:
         tracer, provider = telemetry.tracer_for(
             "worker", worker_id, traces_file=settings.telemetry.traces_file, environ=environ
         )
-        stack.push_async_callback(asyncio.to_thread, provider.shutdown)
+        stack.push_async_callback(asyncio.to_thread, telemetry.shut_down, provider)
         wire = await stack.enter_async_context(
             connect(
                 settings.nats.url or "nats://127.0.0.1:4222", name=f"worker {worker_id}", wait_s=settings.nats.wait_s
@@ -50,14 +45,14 @@ async def run(settings: Settings, *, announce: Callable[[str], None], environ: M
         session = await stack.enter_async_context(open_session())
         metrics = Metrics()
         bus = _bus(settings, wire, worker_id, metrics)
-        await _open(bus)
+        await open_bus(bus.open())
         admin = await stack.enter_async_context(AdminListener(admin_app(bus, metrics), settings))
         runner = Runner(build_targets(settings, environ, session), tracer=tracer, metrics=metrics, worker_id=worker_id)
         announce(admin)
         log.info("worker up", extra={"worker": worker_id, "admin": admin})
         drained = await _serve(bus, runner, settings, stop)
         log.info("worker down", extra={"worker": worker_id, "drained": drained})
-    return 0 if drained else DRAIN_RAN_OUT
+    return DRAINED if drained else DRAIN_RAN_OUT
 
 
 async def _serve(bus: WorkerBus, runner: Runner, settings: Settings, stop: asyncio.Event) -> bool:
@@ -66,15 +61,6 @@ async def _serve(bus: WorkerBus, runner: Runner, settings: Settings, stop: async
         drained = await serve(bus, runner.run, drain_s=settings.worker.drain_s, stop=stop)
         clock.cancel()
     return drained
-
-
-async def _open(bus: WorkerBus) -> None:
-    try:
-        await bus.open()
-    except (StreamError, NoResponders, TimeoutError) as error:
-        raise Disconnected(
-            f"the NATS server's JetStream is not usable ({error}); start the server with it on"
-        ) from None
 
 
 def _bus(settings: Settings, wire: Wire, worker_id: str, metrics: Metrics) -> WorkerBus:

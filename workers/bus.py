@@ -10,7 +10,7 @@ import nats.aio.client
 
 from protocol import codec, streams
 from protocol.codec import Addressed
-from protocol.errors import Draining, Interrupted, NoSlot
+from protocol.errors import Draining, Interrupted, NoSlot, Unheard
 from protocol.messages import Answer, Ask, Cancel, Here
 from protocol.streams import JobLimits, StreamError, Streams
 from protocol.subjects import JobSubject, Subjects, last_token
@@ -26,6 +26,9 @@ HERE_S = 1.0
 TICK_S = 0.1
 LEASE_S = 3.0  # a claim that no Ask has listed for so long: nobody is listening, and every token costs money
 KEPT_S = 3.0  # a claim's frames are kept so long after the last one
+SETTLED_S = 1.0  # no edge is buried before this worker itself has been connected for so long
+LOOK_S = 0.02
+ECHO_S = 0.5
 TERMINATE = b"+TERM"
 TRACE_HEADERS = ("traceparent", "tracestate")
 _UNREACHABLE = (StreamError, TimeoutError, NoResponders, Disconnected)
@@ -80,6 +83,8 @@ class WorkerBus:
         self._closed: dict[int, float] = {}  # claim -> when its last frame went out
         self._live = 0
         self._edges = Edges()
+        self._echoes: dict[int, asyncio.Future[None]] = {}
+        self._echo_number = 0
         self._wake = asyncio.Event()
         self._away_since: float | None = None
         self._here_at = 0.0
@@ -114,6 +119,7 @@ class WorkerBus:
             StreamError, TimeoutError, Disconnected, NoResponders: JetStream is not usable at the start.
         """
         await self._wire.subscribe(self._subjects.worker(self.worker_id), self._on_control)
+        await self._wire.subscribe(self._subjects.worker_echo(self.worker_id), self._on_echo)
         await self._wire.subscribe(self._subjects.gone(self.worker_id, "*"), self._on_gone)
         for pool in self._pulls.by_pool:
             inbox = self._subjects.pull(self.worker_id, pool, "*")
@@ -204,9 +210,6 @@ class WorkerBus:
         """Claim a delivery before anything else is done with it."""
         address = self._subjects.parse_job(message.subject)
         now = self._loop.time()
-        if self._edges.gone(address.edge_id, now):
-            self._terminate(message.reply)
-            return
         delivery = self._claim(pool, message, address, now)
         if delivery is None:
             return
@@ -239,7 +242,7 @@ class WorkerBus:
         self._claims[delivery.claim] = delivery
         self._live += 1
         self._observer.claimed()
-        self._edges.heard(address.edge_id, now)
+        self._edges.met(address.edge_id, now)
         delivery.start()
         return delivery
 
@@ -259,6 +262,38 @@ class WorkerBus:
     def _publish_batch(self, edge_id: str, data: bytes) -> None:
         # Where it is lost, it is kept with the claim: the edge asks for it.
         tell(self._wire, self._subjects.edge(edge_id), data, reply=self._subjects.gone(self.worker_id, edge_id))
+
+    async def confirm(self, delivery: Delivery) -> None:
+        """Return when the claim is with the server and its edge listens there; a dead edge's job never begins.
+
+        The server answers in order: where nobody listens, it says so before our echo comes back. Where it does, the
+        claim waits for the verdict, and is cancelled by it.
+        """
+        while not await self._echo() or self._edges.suspected(  # noqa: ASYNC110 - no event ends a suspicion
+            delivery.edge_id, self._loop.time()
+        ):
+            await asyncio.sleep(LOOK_S)
+
+    async def _echo(self) -> bool:
+        """Send something to ourselves, after all that was sent before; whether it came back."""
+        self._outbox.flush()
+        self._echo_number += 1
+        number, back = self._echo_number, self._loop.create_future()
+        self._echoes[number] = back
+        try:
+            self._wire.publish(self._subjects.worker_echo(self.worker_id), str(number).encode())
+            async with asyncio.timeout(ECHO_S):
+                await back
+        except (TimeoutError, Disconnected):
+            return False
+        finally:
+            del self._echoes[number]
+        return True
+
+    def _on_echo(self, message: Arrived) -> None:
+        back = self._echoes.get(int(message.data))
+        if back is not None and not back.done():
+            back.set_result(None)
 
     def _terminate(self, ack: str) -> None:
         self._observer.terminated()
@@ -307,9 +342,10 @@ class WorkerBus:
         if message.status != "503":
             return
         edge_id = last_token(message.subject)
-        sign = self._edges.no_responders(edge_id, self._loop.time())
+        now = self._loop.time()
+        sign = self._edges.no_responders(edge_id, now, settled=now - self._wire.connected_at >= SETTLED_S)
         if sign is Sign.FIRST:
-            self._loop.call_later(SUSPICION_S, self._probe, edge_id)
+            self._loop.call_later(SUSPICION_S + LOOK_S, self._probe, edge_id)
         elif sign is Sign.GONE:
             self._bury(edge_id)
 
@@ -319,10 +355,11 @@ class WorkerBus:
 
     def _bury(self, edge_id: str) -> None:
         claims = [delivery for delivery in self._claims.values() if delivery.edge_id == edge_id and not delivery.closed]
-        log.warning("edge gone", extra={"edge": edge_id, "claims": len(claims)})
+        if claims:
+            log.warning("edge gone", extra={"edge": edge_id, "claims": len(claims)})
         for delivery in claims:
             self._terminate(delivery.ack)
-            delivery.cancel(Interrupted("the edge is gone"))
+            delivery.cancel(Unheard("the edge is gone"))
 
     # --- time ----------------------------------------------------------------------------------------
 
@@ -341,7 +378,7 @@ class WorkerBus:
         cut_off = self._away_since is not None and now - self._away_since >= LEASE_S
         for delivery in list(self._claims.values()):
             if not delivery.closed and (cut_off or now - delivery.listed_at >= LEASE_S):
-                delivery.cancel(Interrupted("nobody listens"))
+                delivery.cancel(Unheard("nobody listens"))
 
     def say_here(self) -> None:
         """Tell every edge that this worker lives, and what it can take."""

@@ -5,7 +5,7 @@ from enum import Enum, auto
 QUIET_S = 1.0  # an edge that has not asked for so long is asked itself
 SUSPICION_S = 0.15  # between the first "no responders" and the second that counts
 FORGIVEN_S = 1.0  # a suspicion that nothing confirms
-GONE_S = 10.0  # so long its other jobs are terminated unstarted
+GONE_S = 10.0  # so long one "no responders" is enough
 
 
 class Sign(Enum):
@@ -26,14 +26,24 @@ class Edges:
         self._gone_at: dict[str, float] = {}
 
     def heard(self, edge_id: str, now: float) -> None:
-        """It asked, or gave us a job: it lives."""
+        """It asked, or is back: it lives."""
         self._asked_at[edge_id] = now
         self._suspected_at.pop(edge_id, None)
+        self._gone_at.pop(edge_id, None)
 
-    def no_responders(self, edge_id: str, now: float) -> Sign:
-        """NATS says that nobody listens to this edge's frames."""
+    def met(self, edge_id: str, now: float) -> None:
+        """A job of it came. That is no sign of life: a job may wait for longer than its edge lives."""
+        self._asked_at[edge_id] = now
+
+    def no_responders(self, edge_id: str, now: float, *, settled: bool = True) -> Sign:
+        """NATS says that nobody listens to this edge's frames.
+
+        Not `settled`: we have just come back ourselves, and so may it. That is a suspicion and never more.
+        """
+        if settled and self.gone(edge_id, now):
+            return Sign.GONE
         since = self._suspected_at.get(edge_id)
-        if since is None or now - since > FORGIVEN_S:
+        if since is None or not settled or now - since > FORGIVEN_S:
             self._suspected_at[edge_id] = now
             return Sign.FIRST
         if now - since < SUSPICION_S:
@@ -41,6 +51,11 @@ class Edges:
         self._gone_at[edge_id] = now
         self._suspected_at.pop(edge_id)
         return Sign.GONE
+
+    def suspected(self, edge_id: str, now: float) -> bool:
+        """Whether it may be gone: no second sign has come yet, and there is still time for one."""
+        since = self._suspected_at.get(edge_id)
+        return since is not None and now - since <= 2 * SUSPICION_S
 
     def gone(self, edge_id: str, now: float) -> bool:
         """Whether it was found gone lately."""

@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from protocol import telemetry
-from protocol.errors import Draining, Interrupted, ServiceError, to_failed
+from protocol.errors import Draining, Interrupted, ServiceError, Unheard, to_failed
 from protocol.messages import LAST, Failed, Finished, Reasoning, Timings, Usage
 from workers.claims import Delivery
 from workers.metering import Meter
@@ -22,7 +22,7 @@ from workers.targets import Target
 log = logging.getLogger(__name__)
 
 # What a hang-up looks like from here; no error of anybody's.
-STOPPED = (Interrupted, Draining)
+STOPPED = (Interrupted, Draining, Unheard)
 
 
 class Runner:

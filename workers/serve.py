@@ -21,6 +21,9 @@ class Jobs(Protocol):
     async def stop_pulling(self) -> None:
         """Leave what is not here yet to others. What had arrived is still handed to `start`."""
 
+    async def confirm(self, delivery: Delivery) -> None:
+        """Return when the edge of a claim is known to listen; until then nothing is spent on it."""
+
     async def flush(self) -> None:
         """Return once all frames are sent."""
 
@@ -35,7 +38,7 @@ async def serve(jobs: Jobs, run: Callable[[Delivery], Awaitable[None]], *, drain
     async with asyncio.TaskGroup() as running:
 
         def start(delivery: Delivery) -> None:
-            task = running.create_task(_guarded(run, delivery), name=f"turn {delivery.job.id}")
+            task = running.create_task(_guarded(jobs, run, delivery), name=f"turn {delivery.job.id}")
             delivery.stop = task.cancel
             live[task] = delivery
             task.add_done_callback(lambda task: _close(live.pop(task)))
@@ -54,9 +57,10 @@ async def serve(jobs: Jobs, run: Callable[[Delivery], Awaitable[None]], *, drain
     return drained
 
 
-async def _guarded(run: Callable[[Delivery], Awaitable[None]], delivery: Delivery) -> None:
+async def _guarded(jobs: Jobs, run: Callable[[Delivery], Awaitable[None]], delivery: Delivery) -> None:
     """The one broad handler: a bug in one job must not end its neighbours."""
     try:
+        await jobs.confirm(delivery)
         await run(delivery)
     except Exception:
         log.exception("turn %s", delivery.job.id)

@@ -36,6 +36,7 @@ TABLE = [
     ("internal", 500, "server_error", None),
     ("upstream_error", 502, "server_error", "upstream_error"),
     ("worker_lost", 502, "server_error", "worker_lost"),
+    ("unheard", 502, "server_error", "worker_lost"),
     ("no_worker", 503, "server_error", "no_worker"),
     ("overloaded", 503, "server_error", "overloaded"),
     ("draining", 503, "server_error", "overloaded"),

@@ -1,0 +1,80 @@
+"""How a process of either tier runs: signals, the sentence about what stops its start, and the exit code."""
+
+import asyncio
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+
+from protocol.settings import SettingsError
+from protocol.streams import StreamError
+from protocol.wire import Disconnected, NoResponders
+
+DRAINED, USAGE, UNREACHABLE, DRAIN_RAN_OUT, INTERRUPTED = 0, 2, 3, 4, 130
+REFUSALS = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS}
+
+Running = Coroutine[None, None, int]
+
+
+def run(running: Callable[[], Running], new_loop: Callable[[], asyncio.AbstractEventLoop]) -> int:
+    """Run one process until its end; the exit code. What stops the start is one sentence on stderr.
+
+    `running` makes the coroutine of the process: it returns the exit code.
+    """
+    try:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(running())
+    except SettingsError as error:
+        return end(USAGE, str(error))
+    except Disconnected as error:
+        return end(UNREACHABLE, f"{error}; start one with `trunkline up`, or set TRUNKLINE_NATS__URL")
+    except (OSError, ExceptionGroup) as error:
+        return end(USAGE, _refused(error))
+
+
+def end(code: int, *sentences: str) -> int:
+    """Say why on stderr; the code."""
+    for sentence in sentences:
+        print(f"trunkline: {sentence}", file=sys.stderr)
+    return code
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Set by SIGTERM, or the first Ctrl-C: drain. A second Ctrl-C ends the process at once."""
+    stop = asyncio.Event()
+
+    def interrupt() -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    return stop
+
+
+async def open_bus(opening: Coroutine[None, None, None]) -> None:
+    """Find or make the streams.
+
+    Raises:
+        Disconnected: JetStream is not usable; the sentence says why.
+    """
+    try:
+        await opening
+    except (StreamError, NoResponders, TimeoutError) as error:
+        why = str(error) or type(error).__name__
+        raise Disconnected(f"the NATS server's JetStream is not usable ({why}); start the server with it on") from None
+
+
+def _refused(error: Exception) -> str:
+    """The sentence about a port or a file that we cannot have. Anything else is raised: a bug, with its trace."""
+    cause = error
+    while isinstance(cause, ExceptionGroup) and len(cause.exceptions) == 1:
+        cause = cause.exceptions[0]
+    if not isinstance(cause, OSError) or cause.errno not in REFUSALS:
+        raise error
+    if cause.filename is None:
+        return f"{cause.strerror}; choose another with TRUNKLINE_EDGE__PORT or TRUNKLINE_ADMIN__PORT (0: any free one)"
+    return f"{cause.filename}: {cause.strerror}; choose another with TRUNKLINE_TELEMETRY__TRACES_FILE"

@@ -1,0 +1,32 @@
+"""What several folders of tests share: a real NATS server."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.broker.nats_server import NatsServer
+
+StartNats = Callable[..., NatsServer]
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """One for all tests: each uses a prefix of its own and leaves the server as it was."""
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def start_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartNats]:
+    """Starts servers that a test may kill, stop, freeze and start again. Takes what `NatsServer` takes."""
+    with ExitStack() as servers:
+
+        def start(folder: Path | None = None, **how: object) -> NatsServer:
+            server = NatsServer(folder or tmp_path_factory.mktemp("nats"), **how)  # type: ignore[arg-type]
+            servers.callback(server.kill)
+            return server
+
+        yield start

@@ -1,0 +1,89 @@
+"""Events on their way from the bus to a relay."""
+
+import asyncio
+
+from edge.inbox import UNSENT_BYTES, Inbox, Stored
+from protocol.messages import Reasoning, Text, ToolCall
+from tests.virtual_time import START_S, play
+
+
+def test_events_come_in_order_and_all_at_once() -> None:
+    async def scene() -> None:
+        inbox = Inbox()
+        inbox.push(Stored(1))
+        inbox.push(Text("a"))
+
+        assert await inbox.take(START_S + 1) == [Stored(1), Text("a")]
+        assert await inbox.take(START_S + 1) == []
+
+    play(scene())
+
+
+def test_a_waiting_relay_is_woken_by_the_first_event() -> None:
+    async def scene() -> None:
+        inbox, loop = Inbox(), asyncio.get_running_loop()
+        loop.call_later(0.5, inbox.push, Text("a"))
+
+        assert await inbox.take(START_S + 9) == [Text("a")]
+        assert loop.time() < START_S + 0.6
+
+    play(scene())
+
+
+def test_a_moment_that_passes_wakes_it_too() -> None:
+    async def scene() -> None:
+        inbox = Inbox()
+
+        assert await inbox.take(START_S + 2) == []
+        assert asyncio.get_running_loop().time() >= START_S + 2
+
+    play(scene())
+
+
+def test_a_cancelled_wait_loses_nothing() -> None:
+    async def scene() -> None:
+        inbox = Inbox()
+        waiting = asyncio.ensure_future(inbox.take(START_S + 9))
+        await asyncio.sleep(0.1)
+        inbox.push(Text("a"))
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+        assert waiting.cancelled()
+        assert await inbox.take(START_S + 9) == [Text("a")]
+
+    play(scene())
+
+
+def test_what_waits_for_a_client_that_does_not_read_has_a_bound() -> None:
+    async def scene() -> None:
+        inbox, calls = Inbox(), []
+        inbox.on_overflow = lambda: calls.append(1)
+        inbox.writing = True
+        piece = "x" * (UNSENT_BYTES // 4)
+        for event in (Text(piece), Reasoning(piece), ToolCall(0, "i", "f", piece), Text(piece)):
+            inbox.push(event)
+        assert calls == []
+
+        inbox.push(Text("y"))
+        inbox.push(Text("z"))
+
+        assert calls == [1], "once"
+        assert inbox.overflowed
+
+    play(scene())
+
+
+def test_a_burst_for_a_client_that_reads_is_no_overflow() -> None:
+    async def scene() -> None:
+        inbox = Inbox()
+        inbox.push(Text("x" * (2 * UNSENT_BYTES)))
+        assert not inbox.overflowed
+        await inbox.take(START_S)
+
+        inbox.writing = True
+        inbox.push(Text("y"))
+
+        assert not inbox.overflowed
+
+    play(scene())

@@ -1,0 +1,213 @@
+"""One way to hold a connection to NATS: the rules around the client, with a client that a script drives."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from protocol.wire import Arrived, Disconnected, NatsWire, NoResponders, tell
+from tests.virtual_time import play
+
+
+class NoRespondersError(Exception):
+    """The client's own, known by its name."""
+
+
+class Client:
+    """As much of nats-py's client as the wire uses."""
+
+    def __init__(self, *, fails: int = 0) -> None:
+        self.fails = fails
+        self.options: dict[str, Any] = {}
+        self.max_payload = 1000
+        self._server_info: dict[str, Any] = {}
+        self._transport = None
+        self._reconnection_task_future = None
+        self.last_error = None
+        self.is_closed = False
+        self.published: list[tuple[str, bytes]] = []
+        self.subscribed: dict[str, Callable[[Any], Awaitable[None]]] = {}
+        self.answer: bytes | Exception = b"pong"
+        self.called: dict[str, Any] = {}
+
+    async def connect(self, servers: list[str], **options: Any) -> None:
+        if self.fails:
+            self.fails -= 1
+            raise OSError("connection refused")
+        self.called = options
+
+    async def publish(self, subject: str, data: bytes, *, reply: str = "", headers: Any = None) -> None:
+        await asyncio.sleep(0)
+        if subject == "broken":
+            raise OSError("gone")
+        self.published.append((subject, data))
+
+    async def subscribe(self, subject: str, *, cb: Any, **_: Any) -> Any:
+        self.subscribed[subject] = cb
+        return SimpleNamespace(drain=lambda: asyncio.sleep(0), unsubscribe=lambda: asyncio.sleep(0))
+
+    async def request(self, subject: str, data: bytes, *, timeout: float, headers: Any) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return SimpleNamespace(data=self.answer)
+
+    async def _flush_pending(self, force_flush: bool = False) -> None:
+        await asyncio.sleep(0)
+
+    async def flush(self, timeout: float) -> None:
+        await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+Scene = Callable[[NatsWire, Client], Awaitable[None]]
+
+
+def connected(scene: Scene) -> None:
+    async def whole() -> None:
+        client = Client()
+        async with NatsWire(lambda: client, "nats://a", name="n", wait_s=1.0) as wire:
+            await scene(wire, client)
+
+    play(whole())
+
+
+def test_publishers_never_wait_and_order_is_kept() -> None:
+    async def scene(wire: NatsWire, client: Client) -> None:
+        for number in range(3):
+            wire.publish("s", b"%d" % number)
+        assert client.published == []
+
+        await wire.flush()
+
+        assert client.published == [("s", b"0"), ("s", b"1"), ("s", b"2")]
+
+    connected(scene)
+
+
+def test_one_message_that_cannot_be_sent_holds_up_no_other() -> None:
+    async def scene(wire: NatsWire, client: Client) -> None:
+        wire.publish("broken", b"")
+        wire.publish("s", b"1")
+        await wire.flush()
+
+        assert client.published == [("s", b"1")]
+
+    connected(scene)
+
+
+def test_while_the_bus_is_away_nothing_is_buffered_to_be_said_late() -> None:
+    async def scene(wire: NatsWire, client: Client) -> None:
+        wire.publish("s", b"unsent")
+        await client.called["disconnected_cb"]()
+
+        with pytest.raises(Disconnected):
+            wire.publish("s", b"late")
+        with pytest.raises(Disconnected):
+            await wire.request("s", b"", timeout_s=1.0)
+        with pytest.raises(Disconnected):
+            await wire.flush()
+        tell(wire, "s", b"who cares")
+        await client.called["reconnected_cb"]()
+        await wire.flush()
+
+        assert client.published == []
+
+    connected(scene)
+
+
+def test_watchers_hear_of_every_change_once() -> None:
+    async def scene(wire: NatsWire, client: Client) -> None:
+        seen: list[bool] = []
+        wire.on_connection(seen.append)
+        first = wire.connected_at
+        await asyncio.sleep(1.0)
+        for _ in range(2):
+            await client.called["disconnected_cb"]()
+        await client.called["reconnected_cb"]()
+
+        assert seen == [False, True]
+        assert wire.connected_at > first
+
+    connected(scene)
+
+
+@pytest.mark.parametrize(
+    ("answer", "raised"),
+    [
+        (TimeoutError(), TimeoutError),
+        (NoRespondersError(), NoResponders),
+        (OSError("gone"), Disconnected),
+    ],
+)
+def test_what_a_request_may_raise(answer: Exception, raised: type[Exception]) -> None:
+    async def scene(wire: NatsWire, client: Client) -> None:
+        client.answer = answer
+        with pytest.raises(raised):
+            await wire.request("s", b"", timeout_s=1.0)
+
+    connected(scene)
+
+
+def test_a_message_as_its_receiver_sees_it() -> None:
+    async def scene(wire: NatsWire, client: Client) -> None:
+        seen: list[Arrived] = []
+        await wire.subscribe("s.*", seen.append)
+        for headers in (None, {"Status": "503"}, {"traceparent": "t"}):
+            await client.subscribed["s.*"](SimpleNamespace(subject="s.a", data=b"d", reply="r", headers=headers))
+
+        assert [arrived.status for arrived in seen] == [None, "503", None]
+        assert seen[0] == Arrived("s.a", b"d", "r")
+
+    connected(scene)
+
+
+def test_a_receiver_that_breaks_ends_no_subscription() -> None:
+    async def scene(wire: NatsWire, client: Client) -> None:
+        seen: list[bytes] = []
+
+        def receive(message: Arrived) -> None:
+            seen.append(message.data)
+            raise ValueError("a bug")
+
+        await wire.subscribe("s", receive)
+        for data in (b"1", b"2"):
+            await client.subscribed["s"](SimpleNamespace(subject="s", data=data, reply="", headers=None))
+
+        assert seen == [b"1", b"2"]
+
+    connected(scene)
+
+
+def test_the_start_waits_for_the_server() -> None:
+    async def scene() -> None:
+        client = Client(fails=2)
+        async with NatsWire(lambda: client, "nats://a", name="n", wait_s=2.0) as wire:
+            assert wire.connected
+            assert wire.max_payload == 1000
+
+    play(scene())
+
+
+def test_a_start_that_finds_no_server_says_so_and_tells_no_secret() -> None:
+    async def scene() -> None:
+        wire = NatsWire(lambda: Client(fails=99), "nats://user:secret@a:4222,nats://b", name="n", wait_s=1.0)
+        with pytest.raises(Disconnected, match=r"no NATS server at a:4222, nats://b within 1 s") as raised:
+            await wire.__aenter__()
+        assert "secret" not in str(raised.value)
+
+    play(scene())
+
+
+def test_it_reconnects_soon_and_for_ever() -> None:
+    async def scene(wire: NatsWire, client: Client) -> None:
+        assert client.options["max_reconnect_attempts"] == -1
+        assert client.called["pending_size"] == 0
+        waits = [client.called["reconnect_to_server_handler"](["a", "b"], {}) for _ in range(20)]
+        assert all(0.02 <= wait <= 0.25 for _, wait in waits)
+        assert {server for server, _ in waits} == {"a", "b"}
+
+    connected(scene)
