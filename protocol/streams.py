@@ -208,7 +208,7 @@ class Streams:
         names = (await self._api(f"CONSUMER.NAMES.{stream}", {})).get("consumers") or []
         for other in names:
             if other != name:
-                await self._api(f"CONSUMER.DELETE.{stream}.{other}", None)
+                await self._delete(f"CONSUMER.DELETE.{stream}.{other}", gone=CONSUMER_NOT_FOUND)
 
     async def _drop_leaderless(self, name: str) -> dict[str, Any] | None:
         """Delete a stream that does not answer, after looking once more: two edges must not undo each other's work."""
@@ -216,12 +216,16 @@ class Streams:
         try:
             return await self._info(name)
         except TimeoutError:
-            try:
-                await self._api(f"STREAM.DELETE.{name}", None)
-            except StreamError as error:
-                if error.code != STREAM_NOT_FOUND:
-                    raise
+            await self._delete(f"STREAM.DELETE.{name}", gone=STREAM_NOT_FOUND)
             return None
+
+    async def _delete(self, verb: str, *, gone: int) -> None:
+        """Whoever was faster has done it for us: `gone` is no error."""
+        try:
+            await self._api(verb, None)
+        except StreamError as error:
+            if error.code != gone:
+                raise
 
     async def _info(self, name: str) -> dict[str, Any] | None:
         try:
