@@ -38,6 +38,9 @@ class Answer(Protocol):
     async def fail(self, error: ServiceError) -> None:
         """An error: a status while that is still possible, else an event."""
 
+    def abort(self) -> None:
+        """Drop the connection, unsent bytes and all."""
+
 
 def error_response(error: ServiceError, headers: Mapping[str, str]) -> web.Response:
     """The error as a response of its own."""
@@ -93,6 +96,9 @@ class StreamAnswer:
             self.response = error_response(error, self._headers)
             await _send(self._request, self.response)
 
+    def abort(self) -> None:
+        abort(self._request)
+
     async def _end(self, data: bytes) -> None:
         if not self._turn.headers_sent:
             await self._open()
@@ -130,6 +136,15 @@ class BodyAnswer:
     async def fail(self, error: ServiceError) -> None:
         self.response = error_response(error, self._headers)
         await _send(self._request, self.response)
+
+    def abort(self) -> None:
+        abort(self._request)
+
+
+def abort(request: web.Request) -> None:
+    """Drop a request's connection."""
+    if request.transport is not None:
+        request.transport.abort()
 
 
 async def _send(request: web.Request, response: web.StreamResponse) -> None:

@@ -149,7 +149,7 @@ class Edge:
         )
         answer = (StreamAnswer if asked.stream else BodyAnswer)(request, dialect, turn, headers)
         relay = Relay(self._bus, pool, job, turn, answer, watch, began=began, pace=self._settings.edge, now=self._now)
-        relay.inbox.on_overflow = lambda: _abort(request)
+        relay.inbox.on_overflow = answer.abort
         if self.draining:
             answer.response.force_close()  # the next turn finds an edge that stays
         self._live[relay] = ended = asyncio.Event()
@@ -297,11 +297,6 @@ def _shown(text: str) -> str:
     """A caller's text, short and on one line, for a message."""
     short = text if len(text) <= 100 else text[:97] + "..."
     return repr(short)
-
-
-def _abort(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.abort()
 
 
 def _json(body: object, *, status: int = 200) -> web.Response:

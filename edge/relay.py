@@ -21,6 +21,9 @@ from protocol.messages import Claimed, Failed, Finished, Job, Reasoning, TurnRec
 CONFIRM_S = 1.5  # the bus closes a stopped line after 1 s: this is a bound on a bug of ours
 
 
+STUCK_S = 5.0  # after its end a turn waits no longer for a client that has stopped to read
+
+
 class Pace(Protocol):
     """The edge's timers, in seconds."""
 
@@ -78,15 +81,19 @@ class Relay:
     async def run(self) -> None:
         """Offer the turn and relay its answer until it has ended."""
         try:
-            done = await self._next(Offer())
-            while not done:
-                events = await self._inbox.take(self._wake_at())
-                done = await self._handle(events) or await self._on_time(idle=not events)
+            async with asyncio.timeout(self._job.total_ms / 1000 + STUCK_S):
+                done = await self._next(Offer())
+                while not done:
+                    events = await self._inbox.take(self._wake_at())
+                    done = await self._handle(events) or await self._on_time(idle=not events)
         except asyncio.CancelledError:
-            self._left()
+            self._left(slow=self._inbox.overflowed)
             raise
         except ConnectionError:
-            self._left()
+            self._left(slow=self._inbox.overflowed)
+        except TimeoutError:  # only a write can wait for so long
+            self._left(slow=True)
+            self._answer.abort()
 
     def end_now(self, error: ServiceError) -> None:
         """End the turn as its settings ask for: the process stops."""
@@ -115,11 +122,10 @@ class Relay:
                 return True
         return not events
 
-    def _left(self) -> None:
-        """The client is gone: nothing generated from here on is worth its price."""
+    def _left(self, *, slow: bool) -> None:
+        """The client is gone, or might as well be: nothing generated from here on is worth its price."""
         if self._line is not None:
             self._bus.stop(self._line)
-        slow = self._inbox.overflowed
         error = SlowClient("the client does not read") if slow else Interrupted("the client hung up")
         self._watch.left(error, self._now())
 

@@ -181,6 +181,28 @@ def test_a_client_that_does_not_read_is_given_up_within_the_bound() -> None:
         assert [(record.outcome, record.error) for record in line.records] == [("interrupted", "slow_client")]
 
 
+def test_a_client_that_stops_to_read_a_short_answer_is_let_go_in_the_end() -> None:
+    """Too little waits for it to count as overflow, so only time ends the turn."""
+
+    def spurt(_: int, __: Job) -> Iterable[Step]:
+        yield Text("hello ")
+        yield 0.5
+        yield from [Text("x" * 8192) for _ in range(20)]
+        yield Finished("stop")
+
+    with Line(script=spurt, total_s=3.0, budget_s=2.0) as line:
+        edge, worker = line.add_edge(), line.add_worker()
+        client = edge.post()
+        line.until(lambda: client.text)
+
+        client.stop_reading()
+
+        line.until(lambda: worker.bus.live == 0)
+        line.until(lambda: line.records, within_s=10.0)
+        assert [(record.outcome, record.error) for record in line.records] == [("interrupted", "slow_client")]
+        line.settle()
+
+
 def test_two_callers_on_one_worker_do_not_meet() -> None:
     """One hangs up; the other's answer goes on, whole."""
     with Line(script=words(20)) as line:
