@@ -15,7 +15,7 @@ from edge.metrics import Metrics
 from edge.records import Records
 from protocol import telemetry
 from protocol.ids import new_id
-from protocol.ports import listen, url_of
+from protocol.ports import bind, bind_next, url_of
 from protocol.process import DRAIN_RAN_OUT, DRAINED, open_bus, stop_on_signals
 from protocol.settings import Settings
 from protocol.streams import JobLimits
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 ADMIN_PORT = 9090
 KEEPALIVE_S = 200.0  # longer than the clients' own: they keep idle connections for 120 s and more
 RECORDS_S = 3.0  # for the last turn records at the end
-BACKLOG = 1024
 
 
 async def run(
@@ -99,11 +98,12 @@ async def _serve(
     await public.setup()
     await admin.setup()
     try:
-        host = settings.edge.host
-        site = web.TCPSite(public, host, settings.edge.port, reuse_port=reuse_port or None, backlog=BACKLOG)
+        bound = bind(settings.edge.host, settings.edge.port, reuse_port=reuse_port)
+        site = web.SockSite(public, bound)
         await site.start()
-        url = url_of(host, public.addresses[0][1])
-        admin_url = await _listen_admin(admin, settings)
+        admin_bound = bind_next(settings.admin.host, settings.admin.port, ADMIN_PORT)
+        await web.SockSite(admin, admin_bound).start()
+        url, admin_url = url_of(bound), url_of(admin_bound)
         announce(url, admin_url)
         log.info("edge up", extra={"edge": bus.edge_id, "url": url, "admin": admin_url})
         await stop.wait()
@@ -119,16 +119,6 @@ async def _serve(
 def _is_ours(record: logging.LogRecord) -> bool:
     """What is no HTTP is its sender's fault, and aiohttp would log its bytes, which may hold a key."""
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
-
-
-async def _listen_admin(runner: web.AppRunner, settings: Settings) -> str:
-    host = settings.admin.host
-
-    async def start(port: int) -> int:
-        await web.TCPSite(runner, host, port).start()
-        return int(runner.addresses[0][1])
-
-    return url_of(host, await listen(start, settings.admin.port, ADMIN_PORT))
 
 
 async def _last_records(edge: Edge, records: Records) -> None:

@@ -4,7 +4,7 @@ import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from protocol.ports import listen, url_of
+from protocol.ports import bind_next, url_of
 from protocol.settings import Settings
 from workers.bus import WorkerBus
 from workers.metrics import Metrics
@@ -49,13 +49,9 @@ class AdminListener:
 
     async def __aenter__(self) -> str:
         await self._runner.setup()
-        port = await listen(self._start, self._port, ADMIN_PORT)
-        return url_of(self._host, port)
-
-    async def _start(self, port: int) -> int:
-        site = web.TCPSite(self._runner, self._host, port)
-        await site.start()
-        return int(self._runner.addresses[0][1])
+        bound = bind_next(self._host, self._port, ADMIN_PORT)
+        await web.SockSite(self._runner, bound).start()
+        return url_of(bound)
 
     async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
