@@ -25,6 +25,7 @@ from protocol.wire import Wire
 log = logging.getLogger(__name__)
 
 ADMIN_PORT = 9090
+SHUTDOWN_S = 0.5  # aiohttp waits up to twice that for what the drain has ended already
 KEEPALIVE_S = 200.0  # longer than the clients' own: they keep idle connections for 120 s and more
 RECORDS_S = 3.0  # for the last turn records at the end
 
@@ -93,8 +94,9 @@ async def _serve(
         auto_decompress=False,
         handler_cancellation=True,
         keepalive_timeout=KEEPALIVE_S,
+        shutdown_timeout=SHUTDOWN_S,
     )
-    admin = web.AppRunner(admin_app(edge, bus, metrics), access_log=None)
+    admin = web.AppRunner(admin_app(edge, bus, metrics), access_log=None, shutdown_timeout=SHUTDOWN_S)
     await public.setup()
     await admin.setup()
     try:

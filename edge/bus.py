@@ -241,6 +241,11 @@ class EdgeBus:
             await self._streams.jobs(pool, replace_leaderless=self._wire.clustered)
         except (StreamError, TimeoutError, NoResponders, Disconnected) as error:
             log.warning("the job stream of pool %s is not there: %s", pool, error)
+            refusal = NoWorker("the queue of this line is not there; try again in a moment", retry_after_s=1)
+            for line in [line for line in self._waiting.values() if line.pool == pool and not line.stored]:
+                if line.unhealed and self._wire.connected:
+                    self._refuse(line, refusal)
+                line.unhealed = True
         else:
             for line in [line for line in self._waiting.values() if line.pool == pool]:
                 self._publish(line)  # also what was stored: it may have gone with its stream; else it is a duplicate

@@ -105,7 +105,7 @@ class Edge:
             asked, job, pool = await self._admit(request, turn_id)
         except ServiceError as error:
             response = error_response(error, headers)
-            watch.refused(error, response.status, self._now())
+            watch.refused(turn_id, error, response.status, self._now())
             return response
         watch.admitted(job, self._now(), stream=asked.stream)
         if job.call_id:
@@ -175,8 +175,10 @@ class Edge:
         cut = list(self._live.items())
         for relay, _ in cut:
             relay.end_now(Draining("the edge stops; try again, another one answers", retry_after_s=1))
-        for _, ended in cut:
-            await _any_of([ended], END_S)
+        if cut:
+            await asyncio.wait([asyncio.ensure_future(ended.wait()) for _, ended in cut], timeout=END_S)
+        for relay in list(self._live):  # their clients do not read
+            relay.cut()
         return not cut
 
     async def settled(self) -> None:

@@ -71,6 +71,11 @@ class Inbox:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def rest(self) -> list[Event]:
+        """What has come and was not taken."""
+        events, self._events, self._bytes = self._events, [], 0
+        return events
+
     async def take(self, until: float) -> list[Event]:
         """All that has come; where nothing has, what comes first. Empty: `until` (the loop's clock) has passed."""
         if not self._events:
@@ -81,5 +86,4 @@ class Inbox:
             finally:
                 timer.cancel()
                 self._waiter = None
-        events, self._events, self._bytes = self._events, [], 0
-        return events
+        return self.rest()

@@ -36,6 +36,7 @@ class Line:
         "stopped_at",
         "stored",
         "subject",
+        "unhealed",
     )
 
     def __init__(
@@ -51,6 +52,7 @@ class Line:
         self.fence = Fence()
         self.stage = Stage.WAITING
         self.stored = False  # the queue has said that it holds the job
+        self.unhealed = False  # one attempt to make its stream again has failed
         self.kept = False  # it did, before the bus was away
         self.offered_at = self.published_at = self.heard_at = self.stopped_at = 0.0
         self.cancels = 0

@@ -1,6 +1,7 @@
 """The one streaming loop: write, keep alive, cancel on hang-up."""
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable
 from typing import Protocol
@@ -15,11 +16,13 @@ from edge.lines import Line, Stage
 from edge.turn import Close, End, Fail, Next, Offer, Turn
 from edge.watch import TurnWatch
 from protocol import codec
-from protocol.errors import Interrupted, Overloaded, ServiceError, SlowClient, UpstreamTimeout
+from protocol.errors import Internal, Interrupted, Overloaded, ServiceError, SlowClient, UpstreamTimeout
 from protocol.messages import Claimed, Failed, Finished, Job, Reasoning, TurnRecord, Usage
 
 CONFIRM_S = 1.5  # the bus closes a stopped line after 1 s: this is a bound on a bug of ours
 
+
+log = logging.getLogger(__name__)
 
 STUCK_S = 5.0  # after its end a turn waits no longer for a client that has stopped to read
 
@@ -72,6 +75,7 @@ class Relay:
         self._total_at = began + job.total_ms / 1000
         self._wrote_at = began
         self._has_content = False
+        self._last: Event | None = None
 
     @property
     def inbox(self) -> Inbox:
@@ -94,12 +98,30 @@ class Relay:
         except TimeoutError:  # only a write can wait for so long
             self._left(slow=True)
             self._answer.abort()
+        except Exception:
+            log.exception("turn %s", self._job.id)
+            await self._broken()
+
+    async def _broken(self) -> None:
+        """A bug of ours ends this turn openly, and no other."""
+        if self._line is not None:
+            self._bus.stop(self._line)
+        error = Internal("something went wrong here; the log says more under this request id")
+        self._watch.gave_up(error)
+        try:
+            await self._answer.fail(error)
+        except Exception:  # the same bug again
+            self._answer.abort()
 
     def end_now(self, error: ServiceError) -> None:
         """End the turn as its settings ask for: the process stops."""
         if self._line is not None:
             self._bus.stop(self._line)
         self._inbox.push(Refused(error))
+
+    def cut(self) -> None:
+        """Drop the client's connection: there is no more time to wait for it."""
+        self._answer.abort()
 
     async def settle(self) -> TurnRecord:
         """Wait for the last frame of a claim that was cancelled: it says what the turn cost. The turn's record."""
@@ -109,10 +131,21 @@ class Relay:
             until = self._now() + CONFIRM_S
             while not await self._confirmed(until):
                 pass
+        else:
+            self._settle_finished()
         return self._watch.end(self._turn, now=self._now())
+
+    def _settle_finished(self) -> None:
+        """A claim may have come to its end before its client left: that is on the bill too."""
+        if self._watch.interrupted:
+            self._confirm([self._last] if self._last is not None else self._inbox.rest())
 
     async def _confirmed(self, until: float) -> bool:
         events = await self._inbox.take(until)
+        return self._confirm(events) or not events
+
+    def _confirm(self, events: list[Event]) -> bool:
+        """Whether a last frame, or the loss of its claim, is among them."""
         for event in events:
             if isinstance(event, Finished | Failed):
                 self._watch.confirmed(event, self._now())
@@ -120,7 +153,7 @@ class Relay:
             if isinstance(event, Lost):
                 self._turn.lost(event)
                 return True
-        return not events
+        return False
 
     def _left(self, *, slow: bool) -> None:
         """The client is gone, or might as well be: nothing generated from here on is worth its price."""
@@ -166,6 +199,8 @@ class Relay:
     async def _handle(self, events: list[Event]) -> bool:
         """True: the turn has ended."""
         frames: list[Delta] = []
+        if isinstance(events[-1] if events else None, Finished | Failed):
+            self._last = events[-1]  # it is on the bill, even if the client leaves while the rest is written
         for event in events:
             if isinstance(event, Stored | Claimed):
                 self._on_offer(event)

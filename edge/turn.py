@@ -47,6 +47,7 @@ class Turn:
         self._finish_text = finish_text
         self._stream = stream
         self._said: list[str] = []
+        self._billed_chars = 0  # of what was said: by claims that were lost
         self.heard: list[Delta] = []  # of a turn that does not stream
         self.offers = 0
         self.audible = False
@@ -89,7 +90,8 @@ class Turn:
 
     def lost(self, event: Lost) -> Next:
         """The claim is gone with its worker, or the edge itself is cut off."""
-        self.spent = add(self.spent, Usage(completion=len(self.said) // CHARS_PER_TOKEN, estimated=True))
+        unbilled, self._billed_chars = len(self.said) - self._billed_chars, len(self.said)
+        self.spent = add(self.spent, Usage(completion=unbilled // CHARS_PER_TOKEN, estimated=True))
         if event.cut_off:
             if not (self.audible or self.headers_sent):
                 return Fail(NoWorker("the edge has lost its bus; try again in a moment", retry_after_s=1))

@@ -165,6 +165,11 @@ class TurnWatch:
             self.status = 499
 
     @property
+    def interrupted(self) -> bool:
+        """Whether the client left before the end."""
+        return self._left_at is not None
+
+    @property
     def headers_out(self) -> bool:
         """Whether anything was written."""
         return self._content_at is not None
@@ -182,12 +187,14 @@ class TurnWatch:
 
     # --- at the end ----------------------------------------------------------------------------------
 
-    def refused(self, error: ServiceError, status: int, now: float) -> None:
+    def refused(self, turn_id: str, error: ServiceError, status: int, now: float) -> None:
         """The request never became a turn."""
         self.admitted(None, now)
         self._metrics.refused(error.code)
         self.root.set_attributes({telemetry.HTTP_STATUS: status, telemetry.ERROR_TYPE: error.code})
         self.root.end(self._clock.ns(now))
+        fields = {"trace": self.trace_id, "status": status, "error": error.code, "param": error.param}
+        log.info("refused", extra={"turn": turn_id, **fields})
 
     def end(self, turn: Turn, *, now: float) -> TurnRecord:
         """Write everything down; the record is for the bus."""

@@ -41,7 +41,7 @@ def end(code: int, *sentences: str) -> int:
 
 
 def stop_on_signals() -> asyncio.Event:
-    """Set by SIGTERM, or the first Ctrl-C: drain. A second Ctrl-C ends the process at once."""
+    """Set by SIGTERM, SIGHUP or the first Ctrl-C: drain. A second Ctrl-C ends the process at once."""
     stop = asyncio.Event()
 
     def interrupt() -> None:
@@ -50,7 +50,8 @@ def stop_on_signals() -> asyncio.Event:
         stop.set()
 
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(signum, stop.set)
     loop.add_signal_handler(signal.SIGINT, interrupt)
     return stop
 

@@ -158,8 +158,7 @@ class NatsWire:
                 reconnected_cb=self._came_back,
             )
         except Exception as error:  # whatever it is: not there yet, and the last one is told
-            if type(error).__name__ != "NoServersError":  # it follows upon each server's own
-                self._last_error = f"({error})"
+            self._note(error)
             return False
         self._client.options["max_reconnect_attempts"] = -1
         return True
@@ -219,10 +218,15 @@ class NatsWire:
         return not self._client.is_closed
 
     async def _on_error(self, error: Exception) -> None:
-        self._last_error = f"({error})"
+        self._note(error)
         if self._client._reconnection_task_future is not None:
             self._client._transport.close()  # nats-py leaves the connection of a failed attempt open
         log.debug("bus: %s: %s", type(error).__name__, error)
+
+    def _note(self, error: Exception) -> None:
+        """Keep what says most: a refusal is told once, and then the connection just breaks."""
+        if type(error).__name__ != "NoServersError" and "uthorization" not in self._last_error:
+            self._last_error = f"({error})"
 
     def on_connection(self, callback: Callable[[bool], None]) -> None:
         self._watchers.append(callback)

@@ -14,7 +14,7 @@ from protocol.errors import Draining, Interrupted, NoSlot, Unheard
 from protocol.messages import Answer, Ask, Cancel, Here
 from protocol.streams import JobLimits, StreamError, Streams
 from protocol.subjects import JobSubject, Subjects, last_token
-from protocol.wire import Arrived, Disconnected, NatsWire, NoResponders, Subscription, Wire, tell
+from protocol.wire import NO_RESPONDERS, Arrived, Disconnected, NatsWire, NoResponders, Subscription, Wire, tell
 from workers.claims import Delivery
 from workers.edges import SUSPICION_S, Edges, Sign
 from workers.outbox import Outbox
@@ -339,7 +339,7 @@ class WorkerBus:
         return delivery.next_seq
 
     def _on_gone(self, message: Arrived) -> None:
-        if message.status != "503":
+        if message.status != NO_RESPONDERS:
             return
         edge_id = last_token(message.subject)
         now = self._loop.time()

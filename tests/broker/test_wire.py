@@ -174,7 +174,7 @@ async def test_a_wrong_password_is_told_and_not_shown(start_nats: StartNats, tmp
     async with TappedWire(f"nats://trunkline:right@{address}") as wire:
         await wire.flush()
     with pytest.raises(Disconnected) as failure:
-        async with TappedWire(f"nats://trunkline:wrong@{address}", wait_s=0.5):
+        async with TappedWire(f"nats://trunkline:wrong@{address}", wait_s=2.0):
             pass
     assert address in str(failure.value)
     assert "uthorization" in str(failure.value)

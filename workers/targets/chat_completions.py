@@ -124,8 +124,11 @@ class ChatCompletions:
                     if first_content_ms is None and isinstance(frame, AUDIBLE):
                         first_content_ms = (loop.time() - start) * 1000
                     yield frame
-                if parser.answering and parser.progress > before:
+                progressed = parser.answering and parser.progress > before
+                if progressed:
                     deadlines.progress(loop.time(), finished=parser.finished)
+                if deadlines.passed(loop.time(), idle=not progressed):
+                    raise deadlines.error(self.name)
             for frame in seam.frames(parser.end()):
                 total_ms = (loop.time() - start) * 1000
                 if first_content_ms is None and isinstance(frame, AUDIBLE):

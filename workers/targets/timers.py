@@ -33,6 +33,13 @@ class Deadlines:
         self.due = min(now + wait_s, self._end)
         self._why = f"stalled for {self._stall_s:g} s"
 
+    def passed(self, now: float, *, idle: bool) -> bool:
+        """Whether a busy stream has had its time: all of it or, where it sends nothing of use (`idle`), until `due`."""
+        if now >= self._end:
+            self.due = self._end
+            return True
+        return idle and now >= self.due + LAST_CHANCE_S
+
     def error(self, target: str) -> UpstreamTimeout:
         """What to raise once `due` has passed."""
         return UpstreamTimeout(f"target {target!r}: {self._too_long if self.due >= self._end else self._why}")
