@@ -46,7 +46,8 @@ OPENAI: dict[str, Row] = {
     "method_not_supported": Row(405, REQUEST, "method_not_supported"),
     "request_timeout": Row(408, REQUEST, "request_timeout"),
     "too_large": Row(413, REQUEST, None),
-    "rate_limit_exceeded": Row(429, RATE, "rate_limit_exceeded", retry=False),
+    "rate_limit_exceeded": Row(429, RATE, "rate_limit_exceeded"),
+    "insufficient_quota": Row(429, "insufficient_quota", "insufficient_quota", retry=False),
     "interrupted": Row(499, REQUEST, "interrupted"),  # nobody is left to read it; for logs and records
     "slow_client": Row(499, REQUEST, "slow_client"),
     "internal": Row(500, SERVER, None),

@@ -167,6 +167,12 @@ class RateLimited(ServiceError):
     code = "rate_limit_exceeded"
 
 
+class QuotaGone(ServiceError):
+    """The account that the target's key belongs to has nothing left: a retry is pointless."""
+
+    code = "insufficient_quota"
+
+
 class NoWorker(ServiceError):
     """No living worker serves the model."""
 

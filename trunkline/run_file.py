@@ -11,6 +11,7 @@ from protocol.settings import Settings
 from trunkline.nats_server import answers
 
 NAME = "run.json"
+TRACES = "traces.jsonl"  # every process of the line appends to it
 
 
 def write(data: Path, said: dict[str, Any]) -> None:
@@ -26,11 +27,14 @@ def remove(data: Path) -> None:
 
 
 async def join(settings: Settings) -> Settings:
-    """Settings with the NATS of the line that runs here, where none is set and one answers."""
-    url = _nats_url(Path(settings.data_dir))
+    """Settings with the NATS of the line that runs here, where none is set and one answers; its traces file too."""
+    data = Path(settings.data_dir)
+    url = _nats_url(data)
     if settings.nats.url or not url or not await answers(url):
         return settings
-    return replace(settings, nats=replace(settings.nats, url=url))
+    traces = settings.telemetry.traces_file or str((data / TRACES).resolve())
+    telemetry = replace(settings.telemetry, traces_file=traces)
+    return replace(settings, nats=replace(settings.nats, url=url), telemetry=telemetry)
 
 
 def _nats_url(data: Path) -> str:

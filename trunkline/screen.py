@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from protocol.settings import Settings
+from trunkline.run_file import TRACES
 
 
 def show_up(said: dict[str, Any], settings: Settings, *, collector: bool) -> None:
@@ -55,7 +56,7 @@ def example_model(settings: Settings) -> str | None:
 
 def traces_file(settings: Settings, data: str) -> str:
     """Where spans are written."""
-    return settings.telemetry.traces_file or f"{data}/traces.jsonl"
+    return settings.telemetry.traces_file or f"{data}/{TRACES}"
 
 
 def _row(console: Console, name: str, text: str) -> None:

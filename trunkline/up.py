@@ -123,7 +123,7 @@ class Line:
             "TRUNKLINE_EDGE__PORT": str(self._port),
         }
         if not self._settings.telemetry.traces_file and not any(env.get(name) for name in COLLECTORS):
-            env["TRUNKLINE_TELEMETRY__TRACES_FILE"] = str(self._data / "traces.jsonl")
+            env["TRUNKLINE_TELEMETRY__TRACES_FILE"] = str(self._data / run_file.TRACES)
         return env
 
     async def _until_heard(self) -> None:

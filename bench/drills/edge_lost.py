@@ -23,7 +23,7 @@ NO_HEADERS = "head_ms=7000 first_ms=7000 tokens=5"
 
 
 def figures() -> list[Figure]:
-    """The targets of the issue."""
+    """What is held to; docs/failures.md has the last figures."""
     return [Figure(name, target) for name, target in FIGURES]
 
 

@@ -32,7 +32,7 @@ class Absence(NamedTuple):
 
 
 def figures(*, long_too: bool) -> list[Figure]:
-    """The targets of the issue."""
+    """What is held to; docs/failures.md has the last figures."""
     shared = [Figure(WENT_ON, Target("share", 0.8)), Figure(NEW_TURN, Target("max", 1000))]
     return shared + ([Figure(LONGEST)] if long_too else [])
 

@@ -16,7 +16,7 @@ SILENT_HOLD = "first_ms=7000 tokens=5"
 
 
 def figures() -> list[Figure]:
-    """The target of the issue."""
+    """What is held to; docs/failures.md has the last figures."""
     return [Figure(REFUSED, Target("p99", 20))]
 
 

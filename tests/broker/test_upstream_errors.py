@@ -114,9 +114,7 @@ BEFORE: dict[str, Case] = {
     "404": Case(status(404), *FAILED, quoted=True),
     "422": Case(status(422), 400, None, quoted=True),
     "429": Case(status(429), 429, "rate_limit_exceeded", {"Retry-After": "1"}, quoted=True),
-    "429-later": Case(
-        status(429, "{}", "Retry-After: 7"), 429, "rate_limit_exceeded", {"Retry-After": "7", "x-should-retry": "false"}
-    ),
+    "429-later": Case(status(429, "{}", "Retry-After: 7"), 429, "rate_limit_exceeded", {"Retry-After": "7"}),
     "500": Case(status(500), *FAILED, quoted=True),
     "500-html": Case(status(500, HTML), *FAILED),
     "500-key": Case(status(500, QUOTES_THE_KEY), *FAILED, quoted=True),

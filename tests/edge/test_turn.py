@@ -143,3 +143,12 @@ def test_an_error_that_is_given_up_with_is_told_as_it_is() -> None:
 
     assert isinstance(step, Fail)
     assert step.error is error
+
+
+def test_what_was_said_is_billed_once_however_many_claims_are_lost() -> None:
+    made = after(turn("continue"), Text("x" * 400))
+    made.lost(LOST)
+    made.offered()
+    made = after(made, Text("y" * 400))
+    made.lost(LOST)
+    assert made.spent == Usage(completion=200, estimated=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from protocol.messages import Finished, Job, Text
+from protocol.messages import Finished, Job, Text, Usage
 from tests.flow.fates import Fates, twice
 from tests.flow.line import Line
 from tests.flow.target import Step, words
@@ -188,7 +188,7 @@ def test_a_client_that_stops_to_read_a_short_answer_is_let_go_in_the_end() -> No
         yield Text("hello ")
         yield 0.5
         yield from [Text("x" * 8192) for _ in range(20)]
-        yield Finished("stop")
+        yield Finished("stop", Usage(prompt=7, completion=21))
 
     with Line(script=spurt, total_s=3.0, budget_s=2.0) as line:
         edge, worker = line.add_edge(), line.add_worker()
@@ -200,6 +200,7 @@ def test_a_client_that_stops_to_read_a_short_answer_is_let_go_in_the_end() -> No
         line.until(lambda: worker.bus.live == 0)
         line.until(lambda: line.records, within_s=10.0)
         assert [(record.outcome, record.error) for record in line.records] == [("interrupted", "slow_client")]
+        assert line.records[0].usage == Usage(prompt=7, completion=21)  # it had finished: that is on the bill
         line.settle()
 
 

@@ -1,11 +1,13 @@
 """Jobs go into free slots alone; a process that stops leaves nothing half done."""
 
+from collections.abc import Iterable
+
 import pytest
 
-from protocol.messages import Job
+from protocol.messages import Job, Text
 from tests.flow.fates import Fates
 from tests.flow.line import Line
-from tests.flow.target import words
+from tests.flow.target import Step, words
 
 TALK = words(20, every_s=0.05)
 
@@ -172,6 +174,28 @@ def test_an_edge_whose_drain_runs_out_ends_its_streams_openly() -> None:
         line.until(lambda: edge.drained is False)
         assert client.ended_explicitly
         line.until(lambda: line.sayings[0].closed and worker.bus.live == 0, within_s=0.1)
+        line.settle()
+
+
+def test_a_drain_that_runs_out_does_not_wait_for_clients_that_do_not_read() -> None:
+    def spurt(_: int, __: Job) -> Iterable[Step]:
+        yield Text("hello ")
+        yield 0.2
+        yield from [Text("x" * 8192) for _ in range(20)]
+        yield 60.0
+
+    with Line(script=spurt) as line:
+        edge, worker = line.add_edge(), line.add_worker()
+        clients = [edge.post() for _ in range(3)]
+        line.until(lambda: all(client.text for client in clients))
+        for client in clients:
+            client.stop_reading()
+        line.run(0.5)
+
+        edge.drain(0.5)
+
+        line.until(lambda: edge.drained is False, within_s=0.5 + 1.0 + 0.2)
+        line.until(lambda: worker.bus.live == 0, within_s=2.0)
         line.settle()
 
 

@@ -267,3 +267,27 @@ def test_every_turn_leaves_one_record() -> None:
             ("completed", 1, "worker0")
         }
         assert {record.usage for record in line.records} == {Usage(prompt=5, completion=3)}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_bug_of_ours_ends_its_turn_openly_and_no_other(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> bytes:
+        raise RuntimeError("a bug")
+
+    with Line(script=words(5)) as line:
+        edge, worker = line.add_edge(), line.add_worker()
+        with monkeypatch.context() as patch:
+            patch.setattr("edge.chat.ChatAnswer.finish", broken)
+            patch.setattr("edge.chat.ChatAnswer.body", broken)
+            client = edge.post(stream=stream)
+            line.until(lambda: client.ended)
+
+        assert client.ended_explicitly
+        assert client.error is not None
+        assert client.error["type"] == "server_error"
+        line.until(lambda: line.records)
+        assert [record.outcome for record in line.records] == ["internal"]
+        after = edge.post()
+        line.until(lambda: after.ended_well)
+        line.until(lambda: worker.bus.live == 0)
+        line.settle()

@@ -440,6 +440,19 @@ async def test_the_total_ends_an_answer_that_goes_on_for_ever(
     assert "not at its end within 0.1 s" in str(error)
 
 
+async def test_reasoning_without_end_does_not_outlive_the_budget(session: ClientSession) -> None:
+    async def answer(exchange: Exchange) -> None:
+        await exchange.begin()
+        while True:
+            await exchange.send(chunk({"reasoning_content": "hm "}))
+            await asyncio.sleep(0.002)
+
+    async with upstream(answer) as fake:
+        *_, error = await listen(target(fake, session), job(budget_ms=100))
+    assert type(error) is UpstreamTimeout
+    assert "no content within 0.1 s" in str(error)
+
+
 async def test_a_slow_reader_is_no_stall(session: ClientSession) -> None:
     """The rest has long arrived when it is asked for."""
     heard_one = asyncio.Semaphore(0)

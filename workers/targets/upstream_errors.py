@@ -12,7 +12,15 @@ from typing import Any
 import msgspec
 
 from protocol.codec import DecodeError
-from protocol.errors import ContextTooLong, RateLimited, ServiceError, UpstreamError, UpstreamRefused, UpstreamTimeout
+from protocol.errors import (
+    ContextTooLong,
+    QuotaGone,
+    RateLimited,
+    ServiceError,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
 
 MAX_MESSAGE_CHARS = 500
 MAX_RETRY_AFTER_S = 86_400
@@ -35,7 +43,7 @@ BY_CODE: dict[str, type[ServiceError]] = {
     "rate_limit_exceeded": RateLimited,
     "rate_limit_error": RateLimited,
     "rate_limited": RateLimited,
-    "insufficient_quota": RateLimited,
+    "insufficient_quota": QuotaGone,
 }
 TOO_LONG_PHRASE = "maximum context length"  # vLLM's code is just 400
 
