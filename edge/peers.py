@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from edge.lines import Line
@@ -15,6 +16,9 @@ log = logging.getLogger(__name__)
 QUIET_S = 0.1  # an owner that has said nothing for so long is asked
 ASK_EVERY_S = 0.5  # and every worker that runs one of our claims at least so often
 ANSWER_S = 0.4  # an ask unanswered for so long is a miss
+KNOCK_S = (
+    0.15  # and for so long, it may have been under way when its worker died: the next one would be refused at once
+)
 MISSES = 2
 SUSPICION_S = 0.15  # between the first "no responders" and the verdict: one alone is common at every reconnect
 SETTLED_S = 1.0  # nobody is buried before the edge itself has been connected for so long
@@ -107,7 +111,7 @@ class Watcher:
         data = codec.encode(Ask(self._edge_id, tuple(asked)))
         try:
             echo = self._echo.send()
-            answer = await self._wire.request(self._subject_of(peer.worker_id), data, timeout_s=ANSWER_S)
+            answer = await self._request(peer, data)
         except NoResponders:
             self._no_responders(peer)
         except TimeoutError:
@@ -116,6 +120,22 @@ class Watcher:
             peer.suspected_at = None
         else:
             self._answered(peer, asked, answer)
+
+    async def _request(self, peer: Peer, data: bytes) -> bytes:
+        """The answer to an ask. Raises as `Wire.request`; NoResponders also where that shows while we wait."""
+        subject = self._subject_of(peer.worker_id)
+        asking = asyncio.ensure_future(self._wire.request(subject, data, timeout_s=ANSWER_S))
+        asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())  # nobody may be left to wait
+        try:
+            await asyncio.wait({asking}, timeout=KNOCK_S)
+            if not asking.done():
+                with suppress(TimeoutError):
+                    knock = codec.encode(Ask(self._edge_id, ()))
+                    await self._wire.request(subject, knock, timeout_s=ANSWER_S - KNOCK_S)
+                    peer.heard(self._loop.time())
+            return await asking
+        finally:
+            asking.cancel()
 
     def _no_responders(self, peer: Peer) -> None:
         now = self._loop.time()

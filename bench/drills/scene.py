@@ -1,5 +1,6 @@
 """Sets a drill up and clears it away: processes, logs, and what must hold after each of them."""
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,8 @@ from typing import Any
 from bench.drills.stage import Stage
 from bench.line import Line, UpLine, Upstream
 from bench.report import Report
+
+SETTLED_S = 1.2  # an edge that has just connected gives nobody up for lost in its first second
 
 
 @asynccontextmanager
@@ -46,6 +49,7 @@ async def _upstream(report: Report) -> AsyncIterator[tuple[Path, Upstream]]:
 @asynccontextmanager
 async def _standing(report: Report, line: Line | UpLine, upstream: Upstream) -> AsyncIterator[Stage]:
     await line.start()
+    await asyncio.sleep(SETTLED_S)
     stage = Stage(line, upstream)
     try:
         yield stage

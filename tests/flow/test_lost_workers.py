@@ -38,6 +38,27 @@ def test_a_worker_killed_before_the_first_word_is_not_noticed(stream: bool) -> N
         assert [record.offers for record in line.records] == [2]
 
 
+def test_a_worker_that_dies_with_an_ask_under_way_is_found_out_as_soon() -> None:
+    """That ask stays unanswered: nobody refuses it, and nobody is left to answer."""
+    fates = Fates()
+    with Line(script=TALK, fate=fates) as line:
+        edge, _ = line.add_edge(), line.add_worker()
+        line.run(1.0)
+        client = edge.post()
+        line.until(lambda: client.text)
+        fates.lose_next("answer", 1)
+        asks = fates.seen["ask"]
+        line.until(lambda: fates.seen["ask"] > asks)
+        began = line.now
+
+        owner(line).kill()
+
+        line.until(lambda: client.ended)
+        assert client.ended_explicitly
+        assert line.now - began < 0.5
+        line.settle()
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_worker_frozen_before_the_first_word_is_not_noticed(stream: bool) -> None:
     with Line(script=SLOW_START) as line:
