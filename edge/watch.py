@@ -60,7 +60,14 @@ class TurnWatch:
         self._metrics = metrics
         self._clock = clock
         self._began = began
-        self.root: Span = tracer.start_span(name, context=context, kind=SpanKind.SERVER, start_time=clock.ns(began))
+        method, _, route = name.partition(" ")
+        self.root: Span = tracer.start_span(
+            name,
+            context=context,
+            kind=SpanKind.SERVER,
+            start_time=clock.ns(began),
+            attributes={telemetry.HTTP_METHOD: method, telemetry.HTTP_ROUTE: route},
+        )
         self._context = set_span_in_context(self.root, Context())
         self._job: Job | None = None
         self._send: Span | None = None

@@ -43,7 +43,7 @@ class Delivery:
         self.claim = claim
         self.ack = ack
         self.trace = trace
-        self.taken_at = self.listed_at = now
+        self.listed_at = now
         self.state = Claim.NEW
         self.usage = Usage()
         self.stop: Callable[[], object] | None = None  # cancels the task that runs it
