@@ -201,6 +201,24 @@ class Edge:
         await self.wire.cut()
 
 
+class _Noted:
+    """A worker's bus, and a note of each claim that it makes."""
+
+    def __init__(self, bus: WorkerBus, claims: list[Delivery]) -> None:
+        self._claims = claims
+        self.stop_pulling = bus.stop_pulling
+        self.confirm = bus.confirm
+        self.flush = bus.flush
+        self._pull = bus.pull
+
+    async def pull(self, start: Callable[[Delivery], None]) -> None:
+        def note(delivery: Delivery) -> None:
+            self._claims.append(delivery)
+            start(delivery)
+
+        await self._pull(note)
+
+
 class Worker:
     """The worker's half, whose answers the test gives."""
 
@@ -208,7 +226,8 @@ class Worker:
         self.bus = bus
         self.wire = wire
         self.counts = counts
-        self.taken: list[Delivery] = []  # all claims that ever started
+        self.claims: list[Delivery] = []  # all that were ever made; some are cancelled before they begin
+        self.taken: list[Delivery] = []  # those that began, which is a little after their edge has heard of them
         self._answer = answer
         self._started: asyncio.Queue[Delivery] = asyncio.Queue()
         self._over: dict[int, asyncio.Event] = {}
@@ -222,7 +241,7 @@ class Worker:
     async def _serve(self) -> bool:
         clock = asyncio.create_task(self.bus.keep_time())
         try:
-            return await serve(self.bus, self._run, drain_s=GUARD_S, stop=self._stop)
+            return await serve(_Noted(self.bus, self.claims), self._run, drain_s=GUARD_S, stop=self._stop)
         finally:
             clock.cancel()
 
@@ -246,7 +265,7 @@ class Worker:
         self._over[delivery.claim].set()
 
     def heard(self) -> list[str]:
-        """What callers said, job by job."""
+        """What callers said, by jobs that began."""
         return [str(delivery.job.messages[0].content) for delivery in self.taken]
 
     async def drain(self) -> None:

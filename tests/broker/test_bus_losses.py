@@ -81,7 +81,8 @@ async def test_a_lost_ack_makes_a_second_claim_which_is_acknowledged_and_cancell
 
     turn = edge.offer()
     owner, second, delivery = await claimed_by(one, other)
-    again = await second.next()
+    await eventually(lambda: len(second.claims) == 1)
+    (again,) = second.claims
 
     await eventually(lambda: again.closed)
     await halves.until_depth(0)
@@ -99,7 +100,9 @@ async def test_a_worker_that_gets_its_own_claim_again_runs_it_once_more_and_is_h
     edge.wire.holds = first(1, is_ack)
 
     turn = edge.offer()
-    delivery, again = await worker.next(), await worker.next()
+    await eventually(lambda: len(worker.claims) == 2)
+    delivery, again = worker.claims
+    assert await worker.next() is delivery
 
     assert delivery.claim != again.claim
     await eventually(lambda: again.closed)
@@ -247,7 +250,7 @@ async def test_a_worker_that_dies_is_noticed_and_one_that_forgot_a_claim_has_los
     turns = [edge.offer("one"), edge.offer("two")]
     await asyncio.gather(*(turn.until(Claimed) for turn in turns))
     by_text = {str(turn.line.number): turn for turn in turns}
-    killed, forgotten = (by_text[str(worker.taken[0].line)] for worker in (dying, forgetful))
+    killed, forgotten = (by_text[str(worker.claims[0].line)] for worker in (dying, forgetful))
 
     await dying.die()
     forgetful.bus._claims.clear()  # as a worker that took too long to ask for

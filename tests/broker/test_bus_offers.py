@@ -39,8 +39,9 @@ async def test_many_jobs_spread_over_both_workers_and_each_is_claimed_once(halve
     turns = [edge.offer(f"turn {number}") for number in range(16)]
     await asyncio.gather(*(turn.until(Claimed) for turn in turns))
 
+    assert len(one.claims) == len(other.claims) == 8
+    await eventually(lambda: len(one.taken) == len(other.taken) == 8)
     assert sorted(one.heard() + other.heard()) == sorted(f"turn {number}" for number in range(16))
-    assert len(one.taken) == len(other.taken) == 8
     await halves.until_depth(0)
 
 
@@ -88,7 +89,7 @@ async def test_a_full_queue_refuses_at_once_and_takes_the_next_when_there_is_roo
         worker = await halves.worker(answer="done")
         assert await second.answer() == "done"
         await halves.until_depth(0)
-        assert worker.heard() == ["second", "fourth"]
+        await eventually(lambda: worker.heard() == ["second", "fourth"])
 
 
 async def test_a_job_that_is_stored_is_not_refused_by_a_full_queue_when_its_ack_was_lost(
@@ -141,7 +142,7 @@ async def test_a_turn_that_is_given_up_while_it_waits_is_withdrawn(halves: Halve
     await halves.until_depth(0)
     worker.finish(delivery, "done")
     assert await running.answer() == "done"
-    await edge.offer_stored("next")
+    edge.offer("next")
     assert (await worker.next()).job.messages[0].content == "next"
     assert worker.heard() == ["running", "next"]
 

@@ -138,7 +138,7 @@ async def test_jobs_wait_on_the_server_while_no_slot_is_free(halves: Halves) -> 
     other = await halves.worker(slots=8)
 
     await asyncio.gather(*(turn.until(Claimed) for turn in turns[2:]))
-    assert len(other.taken) == 3
+    assert len(other.claims) == 3
     for delivery in running:
         worker.finish(delivery, "done")
     await halves.until_depth(0)

@@ -8,7 +8,7 @@ import pytest
 from edge.inbox import Stored
 from protocol.messages import Claimed
 from protocol.streams import consumer_config, jobs_config
-from tests.broker.halves import SMALL, Halves, is_ack
+from tests.broker.halves import SMALL, Halves, eventually, is_ack
 
 pytestmark = pytest.mark.usefixtures("no_bug_logged")
 
@@ -21,7 +21,9 @@ async def test_jobs_whose_stream_is_deleted_while_they_wait_are_claimed_once(hal
     worker.start()
 
     await asyncio.gather(*(turn.until(Claimed) for turn in turns))
+    await eventually(lambda: len(worker.taken) == 3)
     assert sorted(worker.heard()) == ["turn 0", "turn 1", "turn 2"]
+    assert len(worker.claims) == 3
     await halves.until_depth(0)
 
 
@@ -37,7 +39,9 @@ async def test_jobs_whose_stream_is_deleted_under_busy_workers_are_claimed_once(
 
     assert [await turn.answer() for turn in running] == ["done", "done"]
     await asyncio.gather(*(turn.until(Claimed) for turn in waiting))
+    await eventually(lambda: sum(len(worker.taken) for worker in workers) == 4)
     assert sorted(workers[0].heard() + workers[1].heard()) == ["running 0", "running 1", "waiting 0", "waiting 1"]
+    assert sum(len(worker.claims) for worker in workers) == 4
     await halves.until_depth(0)
 
 
@@ -52,7 +56,9 @@ async def test_jobs_whose_stream_somebody_else_made_anew_are_claimed_once(halves
     stranger.start()
 
     await asyncio.gather(*(turn.until(Claimed) for turn in turns))
+    await eventually(lambda: len(worker.taken) + len(stranger.taken) == 3)
     assert sorted(worker.heard() + stranger.heard()) == ["turn 0", "turn 1", "turn 2"]
+    assert len(worker.claims) + len(stranger.claims) == 3
     await halves.until_depth(0)
 
 
