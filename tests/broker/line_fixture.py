@@ -20,6 +20,7 @@ from bench.processes import Family, Process
 from protocol.codec import decode_record
 from protocol.messages import TurnRecord
 from tests.broker.nats_server import NatsServer
+from tests.tcp import listening
 
 START_S = 30.0
 SETTLE_S = 5.0
@@ -200,23 +201,9 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, look
 async def tap(url: str) -> AsyncIterator[Tap]:
     """A tap before the API at `url` (`http://127.0.0.1:<port>/v1`)."""
     tapped = Tap(int(url.removesuffix("/v1").rpartition(":")[2]))
-    serving: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        serving.add(task)
-        await tapped.pass_on(reader, writer)
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    tapped.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    try:
+    async with listening(tapped.pass_on) as port:
+        tapped.url = f"http://127.0.0.1:{port}/v1"
         yield tapped
-    finally:
-        server.close()
-        for task in serving:
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
 
 
 @contextmanager
