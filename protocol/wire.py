@@ -137,7 +137,10 @@ class NatsWire:
         for task in (self._writer, self._renewing):
             if task:
                 task.cancel()
-        await self._client.close()
+        try:
+            await self._client.close()
+        except Exception as error:  # nats-py writes what is left in its buffer even to a connection that is gone
+            log.debug("left: %s", error)
 
     async def _try_connect(self) -> bool:
         self._client = self._new_client()

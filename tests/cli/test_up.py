@@ -16,6 +16,7 @@ import pytest
 from bench.client import fetch
 from bench.processes import Process
 from tests.cli.conftest import Terminal, until
+from tests.conftest import StartNats
 from trunkline import nats_server
 from trunkline.ports import free_port
 from trunkline.supervisor import Supervisor
@@ -196,6 +197,20 @@ async def test_a_second_ctrl_c_ends_an_edge_at_once(terminal: Terminal, nats_url
     edge.send(signal.SIGINT)
 
     assert await edge.exited(10) == 130
+
+
+@pytest.mark.parametrize("command", ["worker --json", "edge --json --port 0"])
+async def test_it_stops_as_well_while_the_bus_is_away(terminal: Terminal, start_nats: StartNats, command: str) -> None:
+    """The library wrote its last words to a connection that was gone: a traceback, and exit code 1."""
+    nats = start_nats()
+    one = terminal.start(command, TRUNKLINE_NATS__URL=nats.url)
+    await one.first_line()
+    nats.stop()
+    await until(lambda: "the bus is away" in one.log.read_text())
+    await asyncio.sleep(0.5)  # it tries to come back
+
+    assert await stopped(one, terminal) == 0
+    assert "Traceback" not in one.log.read_text()
 
 
 async def test_a_port_in_use_stops_an_edge_with_a_sentence(terminal: Terminal, nats_url: str) -> None:
