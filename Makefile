@@ -60,7 +60,7 @@ drills: $(READY)
 locks:
 	$(LOCK) $(ARGS) pyproject.toml --output-file requirements/run.txt
 	$(LOCK) $(ARGS) pyproject.toml --group dev --constraints requirements/run.txt --output-file requirements/dev.txt
-	$(LOCK) $(ARGS) --group model --output-file requirements/model.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra local --constraints requirements/run.txt --output-file requirements/model.txt
 
 # The data directory (.trunkline) stays.
 clean:
