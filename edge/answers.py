@@ -50,6 +50,12 @@ def error_response(error: ServiceError, headers: Mapping[str, str]) -> web.Respo
     )
 
 
+class EventStream(web.StreamResponse):
+    """Its headers leave in one write with the first bytes of its body."""
+
+    _send_headers_immediately = False  # aiohttp's own switch, as its `Response` sets it
+
+
 class StreamAnswer:
     """Server-sent events. The headers go with the first content: until then every failure is a clean status."""
 
@@ -58,7 +64,7 @@ class StreamAnswer:
         self._dialect = dialect
         self._turn = turn
         self._headers = headers
-        self.response: web.StreamResponse = web.StreamResponse(headers={**headers, **STREAM_HEADERS})
+        self.response: web.StreamResponse = EventStream(headers={**headers, **STREAM_HEADERS})
         self.response.content_type = dialect.content_type
         self.response.charset = "utf-8"
 
@@ -76,7 +82,7 @@ class StreamAnswer:
     async def say(self, frames: Iterable[Delta]) -> None:
         if not self._turn.headers_sent:
             await self._open()
-        data = b"".join([self._dialect.delta(frame) for frame in frames])
+        data = b"".join(map(self._dialect.delta, frames))
         if data:
             await self.response.write(data)
 

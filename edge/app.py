@@ -43,9 +43,7 @@ async def run(
     """
     edge_id = new_id()
     stop = stop_on_signals()
-    tracer, provider = telemetry.tracer_for(
-        "edge", edge_id, traces_file=settings.telemetry.traces_file, environ=environ
-    )
+    spans, provider = telemetry.spans_for("edge", edge_id, traces_file=settings.telemetry.traces_file, environ=environ)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, telemetry.shut_down, provider)
         url = settings.nats.url or "nats://127.0.0.1:4222"
@@ -56,7 +54,7 @@ async def run(
         await open_bus(bus.open())
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(bus.run(), name="bus"), tasks.create_task(records.run(), name="records")]
-            edge = Edge(settings, bus, tracer=tracer, metrics=metrics, records=records, tasks=tasks)
+            edge = Edge(settings, bus, spans=spans, metrics=metrics, records=records, tasks=tasks)
             drained = await _serve(edge, bus, metrics, settings, stop, reuse_port=reuse_port, announce=announce)
             await _last_records(edge, records)
             for task in background:

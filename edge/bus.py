@@ -307,7 +307,6 @@ class EdgeBus:
             return
         now = self._loop.time()
         foreign: dict[int, int] = {}
-        over = {frame.claim for frame in frames if isinstance(frame.frame, LAST)}
         for frame in frames:
             if isinstance(frame.frame, Claimed):
                 # Every one that is heard of: the one that is accepted, and any other beside its cancel.
@@ -315,6 +314,11 @@ class EdgeBus:
             line = self._lines.get(frame.line)
             if line is None or not self._take(line, worker_id, frame, now):
                 foreign[frame.claim] = foreign.get(frame.claim, 0) + 1
+        if foreign:
+            self._fence(worker_id, foreign, over={frame.claim for frame in frames if isinstance(frame.frame, LAST)})
+
+    def _fence(self, worker_id: str, foreign: dict[int, int], *, over: set[int]) -> None:
+        """Claims that sent frames to lines which are not theirs are to end; `over`: those that have."""
         for claim, count in foreign.items():
             self._observer.fenced(count)
             if claim not in over:  # its answer would be the last frame again, and so on without end
@@ -344,7 +348,6 @@ class EdgeBus:
         self._peer(worker_id, now).heard(now)
         if frame.frame is None:
             return
-        line.heard_at = now
         line.inbox.push(frame.frame)
         if line.finished:
             self._close(line)

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 from aiohttp import web
-from opentelemetry.trace import Tracer
 
 from edge import chat
 from edge.answers import BodyAnswer, StreamAnswer, error_response
@@ -35,6 +34,7 @@ from protocol.ids import new_turn_id
 from protocol.messages import Job
 from protocol.settings import Settings
 from protocol.settings_types import PASS_THROUGH
+from protocol.spans import Spans
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Edge:
         settings: Settings,
         bus: EdgeBus,
         *,
-        tracer: Tracer,
+        spans: Spans,
         metrics: Metrics,
         records: Records,
         tasks: asyncio.TaskGroup,
@@ -60,7 +60,7 @@ class Edge:
     ) -> None:
         self._settings = settings
         self._bus = bus
-        self._tracer = tracer
+        self._spans = spans
         self._metrics = metrics
         self._records = records
         self._tasks = tasks
@@ -93,7 +93,7 @@ class Edge:
         began = self._now()
         turn_id = request[TURN_ID]
         watch = TurnWatch(
-            self._tracer,
+            self._spans,
             self._metrics,
             name=f"POST {request.path}",
             context=telemetry.context_of(request.headers),

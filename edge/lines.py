@@ -24,7 +24,6 @@ class Line:
         "data",
         "fence",
         "headers",
-        "heard_at",
         "inbox",
         "kept",
         "model",
@@ -54,7 +53,7 @@ class Line:
         self.stored = False  # the queue has said that it holds the job
         self.unhealed = False  # one attempt to make its stream again has failed
         self.kept = False  # it did, before the bus was away
-        self.offered_at = self.published_at = self.heard_at = self.stopped_at = 0.0
+        self.offered_at = self.published_at = self.stopped_at = 0.0
         self.cancels = 0
 
     def tell(self, event: Event) -> None:

@@ -17,13 +17,27 @@ from edge.turn import Close, End, Fail, Next, Offer, Turn
 from edge.watch import TurnWatch
 from protocol import codec
 from protocol.errors import Internal, Interrupted, Overloaded, ServiceError, SlowClient, UpstreamTimeout
-from protocol.messages import Claimed, Failed, Finished, Job, Reasoning, TurnRecord, Usage
+from protocol.messages import (
+    LAST,
+    Claimed,
+    Failed,
+    Finished,
+    Job,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    TurnRecord,
+    Usage,
+)
 
 CONFIRM_S = 1.5  # the bus closes a stopped line after 1 s: this is a bound on a bug of ours
 
 
 log = logging.getLogger(__name__)
 
+DELTAS = (Text, Reasoning, Refusal, ToolCall)
+OFFERED = (Stored, Claimed)
 STUCK_S = 5.0  # after its end a turn waits no longer for a client that has stopped to read
 
 
@@ -133,6 +147,7 @@ class Relay:
                 pass
         else:
             self._settle_finished()
+        self._inbox.close()
         return self._watch.end(self._turn, now=self._now())
 
     def _settle_finished(self) -> None:
@@ -199,18 +214,18 @@ class Relay:
     async def _handle(self, events: list[Event]) -> bool:
         """True: the turn has ended."""
         frames: list[Delta] = []
-        if isinstance(events[-1] if events else None, Finished | Failed):
+        if events and isinstance(events[-1], LAST):
             self._last = events[-1]  # it is on the bill, even if the client leaves while the rest is written
         for event in events:
-            if isinstance(event, Stored | Claimed):
+            if isinstance(event, DELTAS):
+                frames.append(event)
+            elif isinstance(event, OFFERED):
                 self._on_offer(event)
-            elif isinstance(event, Lost | Refused | Finished | Failed):
+            else:
                 await self._say(frames)
                 frames = []
                 if await self._next(self._decide(event)):
                     return True
-            else:
-                frames.append(event)
         await self._say(frames)
         return False
 
@@ -227,7 +242,7 @@ class Relay:
         now = self._wrote_at = self._now()
         for frame in frames:
             self._turn.hear(frame)
-        if not all(isinstance(frame, Reasoning) for frame in frames):
+        if not isinstance(frames[-1], Reasoning) or not all(isinstance(frame, Reasoning) for frame in frames):
             self._has_content = True
             self._watch.content(now)
         self._inbox.writing = True

@@ -64,13 +64,12 @@ class Turn:
         if not self._stream:
             self.heard.append(frame)
             return
-        if isinstance(frame, Reasoning):
-            return  # opens the stream, but is not audible
-        self.audible = True
         if isinstance(frame, Text):
+            self.audible = True
             self._said.append(frame.text)
-        elif isinstance(frame, ToolCall):
-            self.called = True
+        elif not isinstance(frame, Reasoning):  # which opens the stream, but is not audible
+            self.audible = True
+            self.called |= isinstance(frame, ToolCall)
 
     @property
     def said(self) -> str:

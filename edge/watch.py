@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace import SpanKind
 
 from edge.inbox import Lost
 from edge.metrics import Metrics
@@ -17,6 +17,7 @@ from edge.turn import Turn
 from protocol import telemetry
 from protocol.errors import ServiceError
 from protocol.messages import Failed, Finished, Job, Outcome, TurnRecord, Usage
+from protocol.spans import Span, Spans
 
 log = logging.getLogger("turn")
 
@@ -54,21 +55,19 @@ class TurnWatch:
     """One turn. Times are those of the clock, in seconds."""
 
     def __init__(
-        self, tracer: Tracer, metrics: Metrics, *, name: str, context: Context, began: float, clock: Clock
+        self, spans: Spans, metrics: Metrics, *, name: str, context: Context, began: float, clock: Clock
     ) -> None:
-        self._tracer = tracer
         self._metrics = metrics
         self._clock = clock
         self._began = began
         method, _, route = name.partition(" ")
-        self.root: Span = tracer.start_span(
+        self.root: Span = spans.start(
             name,
-            context=context,
+            context,
             kind=SpanKind.SERVER,
-            start_time=clock.ns(began),
+            start_ns=clock.ns(began),
             attributes={telemetry.HTTP_METHOD: method, telemetry.HTTP_ROUTE: route},
         )
-        self._context = set_span_in_context(self.root, Context())
         self._job: Job | None = None
         self._send: Span | None = None
         self._published_at: float | None = None
@@ -91,7 +90,7 @@ class TurnWatch:
     @property
     def trace_id(self) -> str:
         """Where the turn can be found in Jaeger."""
-        return telemetry.trace_id_of(self.root)
+        return self.root.trace_id
 
     # --- as it happens -------------------------------------------------------------------------------
 
@@ -106,18 +105,17 @@ class TurnWatch:
         if self._published_at is None:
             self._published_at = now
         self._end_send(now)
-        self._send = self._tracer.start_span(
+        self._send = self.root.child(
             telemetry.span_send(pool),
-            context=self._context,
             kind=SpanKind.PRODUCER,
-            start_time=self._clock.ns(now),
+            start_ns=self._clock.ns(now),
             attributes={
                 telemetry.MESSAGING_SYSTEM: "nats",
                 telemetry.MESSAGING_OPERATION: "send",
                 telemetry.MESSAGING_DESTINATION: f"job.{pool}",
             },
         )
-        return telemetry.headers_of(set_span_in_context(self._send, Context()))
+        return self._send.headers()
 
     def stored(self, now: float) -> None:
         """The publish ack."""
@@ -141,7 +139,7 @@ class TurnWatch:
         """A claim is lost. A worker that was killed exports nothing, so this is its trace."""
         self._cut_off = event.cut_off and self._worker is not None
         attributes: dict[str, str | bool] = {telemetry.WORKER: event.worker_id or "", "cut_off": event.cut_off}
-        self.root.add_event(telemetry.EVENT_LOST, attributes, timestamp=self._clock.ns(now))
+        self.root.event(telemetry.EVENT_LOST, attributes, self._clock.ns(now))
 
     def finished(self, last: Finished) -> None:
         """The last frame of an answer."""
@@ -198,7 +196,7 @@ class TurnWatch:
         """The request never became a turn."""
         self.admitted(None, now)
         self._metrics.refused(error.code)
-        self.root.set_attributes({telemetry.HTTP_STATUS: status, telemetry.ERROR_TYPE: error.code})
+        self.root.set({telemetry.HTTP_STATUS: status, telemetry.ERROR_TYPE: error.code})
         self.root.end(self._clock.ns(now))
         fields = {"trace": self.trace_id, "status": status, "error": error.code, "param": error.param}
         log.info("refused", extra={"turn": turn_id, **fields})
@@ -274,9 +272,9 @@ class TurnWatch:
             telemetry.HTTP_STATUS: self.status,
             telemetry.ERROR_TYPE: record.error,
         }
-        self.root.set_attributes({key: value for key, value in attributes.items() if value is not None})
+        self.root.set({key: value for key, value in attributes.items() if value is not None})
         if record.outcome not in ("completed", "interrupted"):  # a barge-in is an outcome, not an error
-            self.root.set_status(Status(StatusCode.ERROR, record.error))
+            self.root.fail(record.error)
         self.root.end(self._clock.ns(at))
 
     def _end_send(self, now: float) -> None:
@@ -285,8 +283,7 @@ class TurnWatch:
             self._send = None
 
     def _span(self, name: str, start: float, end: float) -> None:
-        span = self._tracer.start_span(name, context=self._context, start_time=self._clock.ns(start))
-        span.end(self._clock.ns(end))
+        self.root.child(name, start_ns=self._clock.ns(start)).end(self._clock.ns(end))
 
 
 def _log_fields(record: TurnRecord) -> dict[str, object]:

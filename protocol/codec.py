@@ -15,7 +15,7 @@ DecodeError = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 """All that a decoder raises on bytes that are none of ours."""
 
 
-class Addressed(Struct, frozen=True, array_like=True):
+class Addressed(Struct, frozen=True, array_like=True, gc=False):
     """A frame with its place: which offer, which claim of it, which number. None: of a newer version."""
 
     line: int

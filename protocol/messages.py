@@ -152,7 +152,7 @@ class Timings(Struct, frozen=True, omit_defaults=True):
     total_ms: float | None = None
 
 
-class TokenLogprob(Struct, frozen=True, array_like=True):
+class TokenLogprob(Struct, frozen=True, array_like=True, gc=False):
     """One token with its log probability and the likeliest others."""
 
     token: str
@@ -161,20 +161,21 @@ class TokenLogprob(Struct, frozen=True, array_like=True):
     top: tuple["TokenLogprob", ...] = ()
 
 
-class Claimed(Struct, frozen=True, array_like=True, tag="c"):
+# Frames hold no cycles (`gc=False`): a worker keeps thousands of them, and a collection would look at each.
+class Claimed(Struct, frozen=True, array_like=True, tag="c", gc=False):
     """A worker runs this offer. `ack` is the delivery's ack subject: the edge acknowledges, not the worker."""
 
     ack: str
 
 
-class Text(Struct, frozen=True, array_like=True, tag="t"):
+class Text(Struct, frozen=True, array_like=True, tag="t", gc=False):
     """Spoken content; never empty."""
 
     text: str
     logprobs: tuple[TokenLogprob, ...] | None = None
 
 
-class Reasoning(Struct, frozen=True, array_like=True, tag="r"):
+class Reasoning(Struct, frozen=True, array_like=True, tag="r", gc=False):
     """Never spoken, never mixed into content."""
 
     text: str
@@ -182,13 +183,13 @@ class Reasoning(Struct, frozen=True, array_like=True, tag="r"):
     encrypted: str | None = None
 
 
-class Refusal(Struct, frozen=True, array_like=True, tag="n"):
+class Refusal(Struct, frozen=True, array_like=True, tag="n", gc=False):
     """The model declines, in its own words; audible."""
 
     text: str
 
 
-class ToolCall(Struct, frozen=True, array_like=True, tag="x"):
+class ToolCall(Struct, frozen=True, array_like=True, tag="x", gc=False):
     """One whole call. `index` counts from 0 without gaps; `arguments` parse as a JSON object."""
 
     index: int
@@ -200,7 +201,7 @@ class ToolCall(Struct, frozen=True, array_like=True, tag="x"):
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
-class Finished(Struct, frozen=True, array_like=True, tag="f"):
+class Finished(Struct, frozen=True, array_like=True, tag="f", gc=False):
     """The last frame of an answer that came to its end."""
 
     reason: FinishReason
@@ -209,7 +210,7 @@ class Finished(Struct, frozen=True, array_like=True, tag="f"):
     timings: Timings = Timings()
 
 
-class Failed(Struct, frozen=True, array_like=True, tag="e"):
+class Failed(Struct, frozen=True, array_like=True, tag="e", gc=False):
     """The last frame of one that did not. `retryable`: another *worker* may succeed, never an upstream failure.
 
     It carries what was spent until then: a hang-up costs money too.
@@ -263,6 +264,7 @@ class Here(Struct, frozen=True, kw_only=True):
     free: int
     draining: bool
     config: str  # hash of its settings: processes that differ are found by comparing
+    version: str = ""  # of its Trunkline
 
 
 # --- the record: edge -> whoever wants -------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from protocol.wire import Disconnected, NoResponders
 
 DRAINED, USAGE, UNREACHABLE, DRAIN_RAN_OUT, INTERRUPTED = 0, 2, 3, 4, 130
 REFUSALS = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS}
+GARBAGE = 10_000  # objects between two collections; Python's 700 are a few milliseconds of a busy line
 
 Running = Coroutine[None, None, int]
 
@@ -22,6 +24,8 @@ def run(running: Callable[[], Running], new_loop: Callable[[], asyncio.AbstractE
 
     `running` makes the coroutine of the process: it returns the exit code.
     """
+    gc.freeze()  # what was imported stays: no collection need look at it again
+    gc.set_threshold(GARBAGE)
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
             return runner.run(running())

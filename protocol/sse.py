@@ -49,6 +49,18 @@ class EventReader:
         if b"\r" in data:
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if self._tail or self._data or not data.endswith(b"\n\n"):
+            yield from self._lines(data)
+            return
+        for event in data[:-2].split(b"\n\n"):  # whole events, as most reads are: one line of data each
+            if event.startswith(b"data: ") and b"\n" not in event:
+                self._first = False
+                self._bound(len(event))
+                yield event[6:]
+            else:
+                yield from self._lines(event + b"\n\n")
+
+    def _lines(self, data: bytes) -> Iterator[bytes]:
         first, *lines = data.split(b"\n")
         self._tail += first
         for following in lines:

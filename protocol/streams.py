@@ -134,6 +134,16 @@ def turns_config(subjects: Subjects) -> dict[str, Any]:
     }
 
 
+def schema_of(config: dict[str, Any]) -> int:
+    """By which schema a stream was made; 0: by something else."""
+    return int(config.get("metadata", {}).get(_SCHEMA_KEY, 0))
+
+
+def consumer_of(config: dict[str, Any]) -> str:
+    """The name of the one consumer that a pool's stream has."""
+    return str(config.get("metadata", {}).get(_CONSUMER_KEY) or "workers")
+
+
 class Streams:
     """Finds or makes the streams.
 
@@ -163,7 +173,7 @@ class Streams:
         # earlier life must hit nothing.
         consumer = f"workers-{secrets.token_hex(4)}"
         info = await self._make(info, jobs_config(self._subjects, pool, self._limits, consumer))
-        consumer = info["config"].get("metadata", {}).get(_CONSUMER_KEY) or "workers"
+        consumer = consumer_of(info["config"])
         await self._consumer(name, consumer)
         return consumer
 
@@ -183,7 +193,7 @@ class Streams:
             if info is None:
                 raise StreamError(STREAM_NOT_FOUND, f"stream {name} comes and goes")
         metadata = info["config"].get("metadata", {})
-        if int(metadata.get(_SCHEMA_KEY, 0)) < SCHEMA:
+        if schema_of(info["config"]) < SCHEMA:
             config["metadata"] = {**metadata, **config["metadata"], **_kept(metadata)}
             return await self._api(f"STREAM.UPDATE.{name}", config)
         return info

@@ -8,18 +8,20 @@ import json
 import os
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
+from socket import gethostname
 from threading import Thread
 from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
-from opentelemetry.trace import Span, Tracer, format_trace_id
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from protocol.collector import Collector
+from protocol.spans import Spans
 
 # --- attributes ------------------------------------------------------------------------------------
 
@@ -115,18 +117,6 @@ def context_of(headers: Mapping[str, str]) -> Context:
     return _propagator.extract({key.lower(): value for key, value in headers.items()}, Context())
 
 
-def headers_of(context: Context) -> dict[str, str]:
-    """Headers that carry a trace context."""
-    carrier: dict[str, str] = {}
-    _propagator.inject(carrier, context)
-    return carrier
-
-
-def trace_id_of(span: Span) -> str:
-    """32 hex digits, as Jaeger searches for them."""
-    return format_trace_id(span.get_span_context().trace_id)
-
-
 # --- set-up ----------------------------------------------------------------------------------------
 
 LAST_SPANS_S = 2.0  # a collector that is down holds up no process that stops
@@ -165,27 +155,47 @@ def _with_hex_ids(value: Any) -> Any:
     return value
 
 
-def tracer_for(
+class _Origin(Resource):
+    """Which process spans come from. The encoder asks for its hash per span: the SDK's makes JSON of it each time."""
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(resource.attributes, resource.schema_url)
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or super().__eq__(other)
+
+
+def spans_for(
     tier: str, process_id: str, *, traces_file: str | None, environ: Mapping[str, str]
-) -> tuple[Tracer, TracerProvider]:
-    """A tracer, and its provider, to be given to `shut_down` at the end.
+) -> tuple[Spans, TracerProvider]:
+    """What begins the spans of a process, and the SDK's provider, to be given to `shut_down` at the end.
 
     Exports over OTLP when OTEL_EXPORTER_OTLP_ENDPOINT (or its traces form) is set, else to `traces_file`, else nowhere;
     in the background: a collector that is down costs no turn anything. Every turn is sampled unless
     OTEL_TRACES_SAMPLER says otherwise: an edge does not obey the flag of an incoming context (platforms send 00);
     a worker obeys its edge's.
     """
-    resource = Resource.create(
-        {"service.name": f"trunkline-{tier}", "service.namespace": "trunkline", "service.instance.id": process_id}
-    )
+    names = {
+        "service.name": f"trunkline-{tier}",
+        "service.namespace": "trunkline",
+        "service.instance.id": process_id,
+        "host.name": gethostname(),  # without it Jaeger takes every span for one of another machine's clock
+    }
+    resource = _Origin(Resource.create(names))
     sampler: Sampler | None = ParentBased(ALWAYS_ON) if tier == "worker" else ALWAYS_ON
     if tier == "edge" and environ.get("OTEL_TRACES_SAMPLER"):
         sampler = None  # the SDK reads the variable itself
     provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
     exporter = _exporter(traces_file, environ)
-    if exporter is not None:
-        provider.add_span_processor(BatchSpanProcessor(exporter))
-    return provider.get_tracer("trunkline"), provider
+    if exporter is None:
+        return Spans(sampler=provider.sampler, resource=resource), provider
+    processor = BatchSpanProcessor(exporter)
+    provider.add_span_processor(processor)
+    return Spans(processor.on_end, sampler=provider.sampler, resource=resource), provider
 
 
 def shut_down(provider: TracerProvider) -> None:
@@ -199,5 +209,5 @@ def _exporter(traces_file: str | None, environ: Mapping[str, str]) -> SpanExport
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none":
         return None
     if environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
-        return OTLPSpanExporter()
+        return Collector()
     return OtlpFile(traces_file) if traces_file else None

@@ -8,8 +8,7 @@ import asyncio
 import logging
 import random
 import socket
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
@@ -102,9 +101,6 @@ class NatsWire:
         self._servers = [server.strip() for server in url.split(",")]
         self._name = name
         self._wait_s = wait_s
-        self._out: deque[tuple[str, bytes, str, Mapping[str, str] | None]] = deque()
-        self._wake = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._leaving = False
         self._subscriptions: list[_NatsSubscription] = []
@@ -126,7 +122,6 @@ class NatsWire:
             servers = ", ".join(_without_secrets(server) for server in self._servers)
             raise Disconnected(f"no NATS server at {servers} within {self._wait_s:g} s {self._last_error}") from None
         self._came()
-        self._writer = asyncio.create_task(self._write(), name="bus writer")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -134,9 +129,8 @@ class NatsWire:
             await self.flush()
         self.connected = False
         self._leaving = True
-        for task in (self._writer, self._renewing):
-            if task:
-                task.cancel()
+        if self._renewing:
+            self._renewing.cancel()
         try:
             await self._client.close()
         except Exception as error:  # nats-py writes what is left in its buffer even to a connection that is gone
@@ -155,6 +149,7 @@ class NatsWire:
                 ping_interval=PING_INTERVAL_S,
                 max_outstanding_pings=PINGS_LOST,
                 pending_size=0,  # refuse while disconnected: what is said late is worth nothing
+                skip_subject_validation=True,  # they are all made in `subjects`
                 error_cb=self._on_error,
                 disconnected_cb=self._went,
                 closed_cb=self._closed,
@@ -194,7 +189,7 @@ class NatsWire:
         if not self.connected:
             return
         self.connected = False
-        self._out.clear()
+        self._client._pending, self._client._pending_data_size = [], 0  # nats-py would say it late
         log.warning("the bus is away")
         for watcher in self._watchers:
             watcher(False)
@@ -237,20 +232,10 @@ class NatsWire:
     def publish(self, subject: str, data: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None) -> None:
         if not self.connected:
             raise Disconnected("the bus is away")
-        self._out.append((subject, data, reply, headers))
-        self._wake.set()
-
-    async def _write(self) -> None:
-        """The one place that sends: publishers never wait, and order is kept."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._out:
-                subject, data, reply, headers = self._out.popleft()
-                try:
-                    await self._client.publish(subject, data, reply=reply, headers=headers)
-                except Exception as error:  # away between the check and the write: a loss like any other
-                    log.debug("not sent to %s: %s", subject, error)
+        try:
+            _at_once(self._client.publish(subject, data, reply=reply, headers=headers))
+        except Exception as error:  # away between the check and the write: a loss like any other
+            log.debug("not sent to %s: %s", subject, error)
 
     async def subscribe(self, subject: str, callback: Callback) -> Subscription:
         async def hand_over(message: Any) -> None:
@@ -281,8 +266,6 @@ class NatsWire:
         return answer
 
     async def flush(self) -> None:
-        while self._out and self.connected:  # noqa: ASYNC110 - the writer empties it in the next turns of the loop
-            await asyncio.sleep(0)
         if not self.connected:
             raise Disconnected("the bus is away")
         try:
@@ -292,6 +275,16 @@ class NatsWire:
             raise
         except Exception as error:
             raise Disconnected(str(error)) from None
+
+
+def _at_once(publishing: Coroutine[Any, Any, None]) -> None:
+    """Run nats-py's `publish` to its end: it only fills a buffer, for the client's own task to send."""
+    try:
+        publishing.send(None)
+    except StopIteration:
+        return
+    publishing.close()
+    raise RuntimeError("nats-py waits where it never did: it is of a version that Trunkline does not know")
 
 
 async def _hand_to_socket(client: Any) -> None:

@@ -33,7 +33,7 @@ async def run(settings: Settings, *, announce: Callable[[str], None], environ: M
     worker_id = new_id()
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
-        tracer, provider = telemetry.tracer_for(
+        spans, provider = telemetry.spans_for(
             "worker", worker_id, traces_file=settings.telemetry.traces_file, environ=environ
         )
         stack.push_async_callback(asyncio.to_thread, telemetry.shut_down, provider)
@@ -47,7 +47,7 @@ async def run(settings: Settings, *, announce: Callable[[str], None], environ: M
         bus = _bus(settings, wire, worker_id, metrics)
         await open_bus(bus.open())
         admin = await stack.enter_async_context(AdminListener(admin_app(bus, metrics), settings))
-        runner = Runner(build_targets(settings, environ, session), tracer=tracer, metrics=metrics, worker_id=worker_id)
+        runner = Runner(build_targets(settings, environ, session), spans=spans, metrics=metrics, worker_id=worker_id)
         announce(admin)
         log.info("worker up", extra={"worker": worker_id, "admin": admin})
         drained = await _serve(bus, runner, settings, stop)

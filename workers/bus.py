@@ -1,6 +1,7 @@
 """The worker's half of NATS: the standing pull, claims, the outbox, the control subject."""
 
 import asyncio
+import itertools
 import logging
 import secrets
 from collections.abc import Callable, Iterable
@@ -11,9 +12,10 @@ import nats.aio.client
 from protocol import codec, streams
 from protocol.codec import Addressed
 from protocol.errors import Draining, Interrupted, NoSlot, Unheard
-from protocol.messages import Answer, Ask, Cancel, Here
+from protocol.messages import LAST, Answer, Ask, Cancel, Here
 from protocol.streams import JobLimits, StreamError, Streams
 from protocol.subjects import JobSubject, Subjects, last_token
+from protocol.version import own_version
 from protocol.wire import NO_RESPONDERS, Arrived, Disconnected, NatsWire, NoResponders, Subscription, Wire, tell
 from workers.claims import Delivery
 from workers.edges import SUSPICION_S, Edges, Sign
@@ -79,9 +81,9 @@ class WorkerBus:
         self._pulls = Pulls(pools)
         self._consumers: dict[str, str] = {}
         self._inboxes: list[Subscription] = []
-        self._claims: dict[int, Delivery] = {}
+        self._claims: dict[int, Delivery] = {}  # all whose frames are kept
+        self._running: dict[int, Delivery] = {}  # those whose last frame is still to come
         self._closed: dict[int, float] = {}  # claim -> when its last frame went out
-        self._live = 0
         self._edges = Edges()
         self._echoes: dict[int, asyncio.Future[None]] = {}
         self._echo_number = 0
@@ -98,12 +100,12 @@ class WorkerBus:
     @property
     def live(self) -> int:
         """Claims that run now."""
-        return self._live
+        return len(self._running)
 
     @property
     def free(self) -> int:
         """Slots that hold no claim."""
-        return max(0, self.slots - self._live)
+        return max(0, self.slots - len(self._running))
 
     @property
     def connected(self) -> bool:
@@ -213,7 +215,7 @@ class WorkerBus:
         delivery = self._claim(pool, message, address, now)
         if delivery is None:
             return
-        if self._live > self.slots:
+        if len(self._running) > self.slots:
             delivery.fail(NoSlot("the worker has no free slot"))
         elif self._start is None:
             delivery.fail(Draining("the worker does not take jobs"))
@@ -239,8 +241,7 @@ class WorkerBus:
             now=now,
             send=self._send_frame,
         )
-        self._claims[delivery.claim] = delivery
-        self._live += 1
+        self._claims[delivery.claim] = self._running[delivery.claim] = delivery
         self._observer.claimed()
         self._edges.met(address.edge_id, now)
         delivery.start()
@@ -252,10 +253,9 @@ class WorkerBus:
         return claim
 
     def _send_frame(self, edge_id: str, frame: Addressed) -> None:
-        delivery = self._claims[frame.claim]
-        if delivery.closed and frame.claim not in self._closed:
+        if isinstance(frame.frame, LAST):
             self._closed[frame.claim] = self._loop.time()
-            self._live -= 1
+            del self._running[frame.claim]
             self._wake.set()
         self._outbox.put(edge_id, frame)
 
@@ -354,7 +354,7 @@ class WorkerBus:
         self._publish_batch(edge_id, b"")
 
     def _bury(self, edge_id: str) -> None:
-        claims = [delivery for delivery in self._claims.values() if delivery.edge_id == edge_id and not delivery.closed]
+        claims = [delivery for delivery in self._running.values() if delivery.edge_id == edge_id]
         if claims:
             log.warning("edge gone", extra={"edge": edge_id, "claims": len(claims)})
         for delivery in claims:
@@ -365,19 +365,23 @@ class WorkerBus:
 
     def _tick(self, now: float) -> None:
         self._cancel_unheard(now)
-        for claim in [claim for claim, at in self._closed.items() if now - at > KEPT_S]:
-            del self._closed[claim], self._claims[claim]
-        live = {delivery.edge_id for delivery in self._claims.values() if not delivery.closed}
+        self._forget(now)
+        live = {delivery.edge_id for delivery in self._running.values()}
         for edge_id in self._edges.to_probe(live, now):
             self._probe(edge_id)
         self._edges.forget(live, now)
         if now - self._here_at >= HERE_S:
             self.say_here()
 
+    def _forget(self, now: float) -> None:
+        """Keep no frames of what has been over for long; the oldest come first."""
+        for claim, _ in list(itertools.takewhile(lambda one: now - one[1] > KEPT_S, self._closed.items())):
+            del self._closed[claim], self._claims[claim]
+
     def _cancel_unheard(self, now: float) -> None:
         cut_off = self._away_since is not None and now - self._away_since >= LEASE_S
-        for delivery in list(self._claims.values()):
-            if not delivery.closed and (cut_off or now - delivery.listed_at >= LEASE_S):
+        for delivery in list(self._running.values()):
+            if cut_off or now - delivery.listed_at >= LEASE_S:
                 delivery.cancel(Unheard("nobody listens"))
 
     def say_here(self) -> None:
@@ -390,6 +394,7 @@ class WorkerBus:
             free=self.free,
             draining=self.draining,
             config=self._config,
+            version=own_version(),
         )
         for pool in self._pulls.by_pool:
             tell(self._wire, self._subjects.here(pool), codec.encode(here))

@@ -15,8 +15,10 @@ KEPT_BYTES = 1 << 20  # of one claim, for an edge that asks again
 
 def size_of(frame: Frame) -> int:
     """Bytes of text in a frame, roughly."""
-    if isinstance(frame, Text | Reasoning | Refusal):
-        return len(frame.text) + (len(frame.encrypted or "") if isinstance(frame, Reasoning) else 0)
+    if type(frame) is Text or isinstance(frame, Refusal):  # by far the most, asked for first
+        return len(frame.text)
+    if isinstance(frame, Reasoning):
+        return len(frame.text) + len(frame.encrypted or "")
     return len(frame.arguments) if isinstance(frame, ToolCall) else 0
 
 

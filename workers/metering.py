@@ -3,6 +3,7 @@
 from protocol.messages import Finished, Frame, Job, Message, Reasoning, Refusal, Text, TextPart, ToolCall, Usage
 from workers.claims import size_of
 
+AUDIBLE = (Text, Refusal, ToolCall)
 CHARS_PER_TOKEN = 4  # the rule of thumb for English text; an estimate is marked as one
 
 
@@ -25,7 +26,7 @@ class Meter:
 
     def count(self, frame: Frame) -> None:
         """Take one frame into account."""
-        if isinstance(frame, Text | Refusal | ToolCall):
+        if type(frame) is Text or isinstance(frame, AUDIBLE):
             self._chars += size_of(frame)
         elif isinstance(frame, Reasoning):
             self._reasoning_chars += size_of(frame)

@@ -8,12 +8,12 @@ from contextlib import aclosing
 from typing import Any, cast
 
 from msgspec.structs import replace
-from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace import SpanKind
 
 from protocol import telemetry
 from protocol.errors import Draining, Interrupted, ServiceError, Unheard, to_failed
 from protocol.messages import LAST, Failed, Finished, Reasoning, Timings, Usage
+from protocol.spans import Span, Spans
 from workers.claims import Delivery
 from workers.metering import Meter
 from workers.metrics import Metrics
@@ -28,20 +28,18 @@ STOPPED = (Interrupted, Draining, Unheard)
 class Runner:
     """Runs jobs against their targets, each under its spans."""
 
-    def __init__(
-        self, target_for: Callable[[str], Target], *, tracer: Tracer, metrics: Metrics, worker_id: str
-    ) -> None:
+    def __init__(self, target_for: Callable[[str], Target], *, spans: Spans, metrics: Metrics, worker_id: str) -> None:
         self._target_for = target_for
-        self._tracer = tracer
+        self._spans = spans
         self._metrics = metrics
         self._worker_id = worker_id
 
     async def run(self, delivery: Delivery) -> None:
         """Answer one claimed job: exactly one last frame leaves, whatever happens."""
         job = delivery.job
-        span = self._tracer.start_span(
+        span = self._spans.start(
             telemetry.span_process(delivery.pool),
-            context=telemetry.context_of(delivery.trace),
+            telemetry.context_of(delivery.trace),
             kind=SpanKind.CONSUMER,
             attributes={
                 telemetry.MESSAGING_SYSTEM: "nats",
@@ -56,7 +54,7 @@ class Runner:
         )
         try:
             target = self._target_for(job.model)
-            await self._stream(delivery, target, set_span_in_context(span, Context()))
+            await self._stream(delivery, target, span)
         except ServiceError as error:
             _mark(span, error)
             delivery.fail(error)
@@ -66,9 +64,9 @@ class Runner:
         finally:
             span.end()
 
-    async def _stream(self, delivery: Delivery, target: Target, parent: Context) -> None:
+    async def _stream(self, delivery: Delivery, target: Target, parent: Span) -> None:
         """One target: its span, its frames, its bill."""
-        attempt = _Attempt(delivery, target, self._tracer, parent)
+        attempt = _Attempt(delivery, target, parent)
         try:
             # Closed before the last frame leaves: when the edge hears it, the upstream connection is gone.
             async with aclosing(cast(Any, target.stream(delivery.job, headers=attempt.headers))) as frames:
@@ -90,7 +88,7 @@ class Runner:
 class _Attempt:
     """One try at one target. Times on the target's clock, in milliseconds."""
 
-    def __init__(self, delivery: Delivery, target: Target, tracer: Tracer, parent: Context) -> None:
+    def __init__(self, delivery: Delivery, target: Target, parent: Span) -> None:
         self._delivery = delivery
         self._clock = time.monotonic  # uvloop's own is cut to milliseconds
         self._began = self._clock()
@@ -98,9 +96,8 @@ class _Attempt:
         self.target = target.name
         self.first_content_ms: float | None = None
         self.last: Finished | Failed | None = None
-        self.span = tracer.start_span(
+        self.span = parent.child(
             telemetry.span_chat(delivery.job.model),
-            context=parent,
             kind=SpanKind.CLIENT,
             attributes={
                 telemetry.OPERATION: "chat",
@@ -109,7 +106,7 @@ class _Attempt:
                 **({telemetry.CONVERSATION: delivery.job.call_id} if delivery.job.call_id else {}),
             },
         )
-        self.headers = telemetry.headers_of(set_span_in_context(self.span, Context()))
+        self.headers = self.span.headers()
 
     def elapsed_ms(self) -> float:
         """Since the attempt began."""
@@ -145,7 +142,7 @@ class _Attempt:
         if last is not None:
             usage = last.usage
             reason = last.reason if isinstance(last, Finished) else last.code
-            self.span.set_attributes(
+            self.span.set(
                 {
                     telemetry.INPUT_TOKENS: usage.prompt,
                     telemetry.OUTPUT_TOKENS: usage.completion,
@@ -155,7 +152,7 @@ class _Attempt:
             )
             metrics.generated(last)
         if self.first_content_ms is not None:
-            self.span.set_attribute(telemetry.TIME_TO_FIRST_CHUNK, self.first_content_ms / 1000)
+            self.span.set({telemetry.TIME_TO_FIRST_CHUNK: self.first_content_ms / 1000})
         self.span.end()
 
 
@@ -166,6 +163,6 @@ def _failed(error: ServiceError, attempt: _Attempt) -> Failed:
 def _mark(span: Span, error: Exception) -> None:
     """An error on a span: its kind, never its text, which may quote an upstream."""
     kind = error.code if isinstance(error, ServiceError) else type(error).__name__
-    span.set_attribute(telemetry.ERROR_TYPE, kind)
+    span.set({telemetry.ERROR_TYPE: kind})
     if not isinstance(error, STOPPED):
-        span.set_status(Status(StatusCode.ERROR, kind))
+        span.fail(kind)

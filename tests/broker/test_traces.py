@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,35 +12,20 @@ import pytest
 import pytest_asyncio
 from openai import AsyncOpenAI
 
-from bench.client import Answer, Call
+from bench.client import Call
 from bench.line import Upstream
 from bench.polling import until
 from bench.processes import free_ports
 from protocol import telemetry
-from tests.broker.line_fixture import Member, RealLine, Tap, real_line, tap, user
+from tests.broker.line_fixture import RealLine, Tap, real_line, tap, user
 from tests.broker.otlp_sink import Sink, Span, Tree, otlp_sink, spans_of
+from tests.broker.turn_trees import SLACK_S, WHOLE, Turn, agrees, unheard, whole
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SLACK_S = 0.05  # between two processes' clocks, as they are paired at their start
 SETTLE_S = 10.0
 CANARY, KEY, UPSTREAM_KEY = "canary-4711", "sk-canary-caller", "sk-canary-upstream"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
-
-WHOLE = [
-    "CLIENT chat {model} < process job.default",
-    "CONSUMER process job.default < send job.default",
-    "INTERNAL admit < POST /v1/chat/completions",
-    "INTERNAL stream < POST /v1/chat/completions",
-    "INTERNAL wait first_content < POST /v1/chat/completions",
-    "PRODUCER send job.default < POST /v1/chat/completions",
-    "SERVER POST /v1/chat/completions",
-]
-"""The tree of a turn that was answered at the first try."""
-
-
-def whole(model: str) -> list[str]:
-    return [line.format(model=model) for line in WHOLE]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -100,46 +84,9 @@ def body(model: str = "echo", text: str = f"{CANARY} two three", **more: Any) ->
     return {"model": model, "messages": [user(text)], "stream": True, **more}
 
 
-class Turn:
-    """One turn as its client saw it. Times in seconds since 1970."""
-
-    def __init__(self, answer: Answer) -> None:
-        wall = time.time() - time.monotonic()
-        self.answer = answer
-        self.trace_id = answer.headers.get("x-trace-id", "")
-        self.started = wall + answer.started
-        self.first = wall + answer.first_at if answer.first_at else None
-        self.ended = wall + (answer.ended_at or answer.hung_up_at or 0)
-
-
 async def turn(url: str, told: dict[str, Any], **headers: str) -> Turn:
     """A whole turn."""
-    return Turn(await (await Call.place(url, told, headers={**HEADERS, **headers})).ended())
-
-
-def agrees(tree: Tree, turn: Turn) -> None:
-    """Every span lies within its parent, and the root within what the client saw; phases follow one another."""
-    root = tree.one("POST")
-    assert turn.started - SLACK_S <= root.start
-    assert root.end <= turn.ended + SLACK_S
-    for span in tree.spans:
-        assert span.start <= span.end
-        for child in tree.children(span):
-            if span.kind != "PRODUCER":  # that one ends at the publish ack; its worker goes on
-                assert span.holds(child, SLACK_S), (span.name, child.name)
-            else:
-                assert span.start - SLACK_S <= child.start
-    admit, wait, streams = tree.one("admit"), tree.one("wait"), tree.named("stream")
-    assert admit.start == root.start
-    assert admit.end <= tree.named("send")[0].start == wait.start
-    for stream in streams:
-        assert wait.end == stream.start
-        assert stream.end == root.end
-        assert turn.first is not None
-        assert stream.start <= turn.first + SLACK_S
-        ttft_s = root.attributes[telemetry.TTFT_MS] / 1000
-        assert abs(stream.start - root.start - ttft_s) < 0.001
-        assert ttft_s <= turn.first - turn.started + SLACK_S
+    return await Turn.taken(url, told, {**HEADERS, **headers})
 
 
 async def record_of(line: RealLine, trace_id: str) -> Any:
@@ -273,31 +220,28 @@ async def test_a_caller_who_hangs_up_is_an_outcome_and_no_error(line: RealLine, 
     assert (await record_of(line, turned.trace_id)).outcome == "interrupted"
 
 
-async def test_a_caller_who_hangs_up_before_the_first_word_is_one_too(line: RealLine, sink: Sink, url: str) -> None:
+async def test_a_caller_who_hangs_up_before_the_first_word_is_one_too(sink: Sink, url: str, upstream: Tap) -> None:
     trace_id = "11112222333344445555666677778888"
     headers = {**HEADERS, "traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
-    call = await Call.place(url, body(metadata={"echo.first_ms": "5000"}), headers=headers)
-    await until(lambda: busy(line), lambda members: len(members) == 1, SETTLE_S)
+    call = await Call.place(url, body("upstream", "#unheard first_ms=5000"), headers=headers)
+
+    async def asked() -> bool:
+        return bool(upstream.about("#unheard"))
+
+    assert await until(asked, bool, SETTLE_S)
     call.hang_up()
     tree = await sink.tree(trace_id, len(WHOLE) - 1)
 
-    assert tree.shape == [name for name in whole("echo") if "INTERNAL stream" not in name]
+    assert tree.shape == unheard("upstream")
     assert not any(span.failed for span in tree.spans)
     assert tree.one("POST").attributes[telemetry.OUTCOME] == "interrupted"
     assert telemetry.TTFT_MS not in tree.one("POST").attributes
 
 
-async def busy(line: RealLine) -> list[Member]:
-    """The workers that run something."""
-    living = [worker for worker in line.workers if worker.process.exit_code is None]
-    taken = await asyncio.gather(*(worker.slots_taken() for worker in living))
-    return [worker for worker, count in zip(living, taken, strict=True) if count]
-
-
 async def test_a_turn_that_was_offered_twice_is_still_one_tree(line: RealLine, sink: Sink, url: str) -> None:
     """A worker that was killed exports nothing, so the edge records it."""
     call = await Call.place(url, body(metadata={"echo.first_ms": "700"}), headers=HEADERS)
-    [running] = await until(lambda: busy(line), lambda members: len(members) == 1, SETTLE_S)
+    [running] = await until(line.busy, lambda members: len(members) == 1, SETTLE_S)
     _, readiness = await running.readiness()
     running.process.send(signal.SIGKILL)
     turned = Turn(await call.ended())
@@ -335,7 +279,7 @@ async def test_an_upstream_that_fails_is_an_error_in_every_span_above_it(
 
     assert turned.answer.status == status
     assert turned.answer.error is not None
-    assert tree.shape == [name for name in whole("upstream") if status == 200 or "INTERNAL stream" not in name]
+    assert tree.shape == (whole("upstream") if status == 200 else unheard("upstream"))
     agrees(tree, turned)
     assert root.failed
     assert chat.failed

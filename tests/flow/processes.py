@@ -4,13 +4,13 @@ import asyncio
 from typing import Any
 
 from aiohttp import web
-from opentelemetry.trace import NoOpTracer
 
 from edge.bus import EdgeBus
 from edge.handlers import Edge
 from edge.metrics import Metrics as EdgeMetrics
 from edge.records import Records
 from protocol.settings_types import Settings
+from protocol.spans import Spans
 from protocol.streams import JobLimits
 from protocol.subjects import Subjects
 from tests.flow.client import Client
@@ -114,7 +114,7 @@ class EdgeProcess(Process):
             self.edge = Edge(
                 self._settings,
                 self.bus,
-                tracer=NoOpTracer(),
+                spans=Spans(),
                 metrics=metrics,
                 records=records,
                 tasks=tasks,
@@ -191,7 +191,7 @@ class WorkerProcess(Process):
             observer=metrics,
         )
         await self.bus.open()
-        runner = Runner(lambda _: self._target, tracer=NoOpTracer(), metrics=metrics, worker_id=self.name)
+        runner = Runner(lambda _: self._target, spans=Spans(), metrics=metrics, worker_id=self.name)
         async with asyncio.TaskGroup() as tasks:
             clock = tasks.create_task(self.bus.keep_time())
             self.drained = await serve(self.bus, runner.run, drain_s=self._drain_s, stop=self._stop)

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -13,10 +13,10 @@ from aiohttp import ClientSession
 
 from protocol import settings
 from protocol.errors import RateLimited, ServiceError, UpstreamError, UpstreamRefused, UpstreamTimeout
-from protocol.messages import Finished, Frame, Job, Sampling, Text, Tool, ToolCall, Usage
+from protocol.messages import Finished, Frame, Job, Reasoning, Sampling, Text, TokenLogprob, Tool, ToolCall, Usage
 from tests.workers.fake_upstream import DONE, SSE_HEAD, Exchange, FakeUpstream, chunk, says, upstream
 from tests.workers.target_jobs import job
-from workers.targets.chat_completions import ChatCompletions, endpoint, max_tokens_field, open_session
+from workers.targets.chat_completions import ChatCompletions, endpoint, joined, max_tokens_field, open_session
 
 KEY = "sk-very-secret"
 SOON_MS = 60  # a budget that a test waits for
@@ -59,7 +59,7 @@ async def hang(exchange: Exchange) -> None:
 async def test_an_answer_streams_through(session: ClientSession) -> None:
     async with upstream(whole) as fake:
         *spoken, last = await listen(target(fake, session), traceparent="00-aa-bb-01")
-    assert spoken == [Text("Hel"), Text("lo.")]
+    assert "".join(frame.text for frame in spoken) == "Hello."
     assert (last.reason, last.target) == ("stop", "gpt")
     assert 0 < last.timings.first_content_ms <= last.timings.total_ms
     assert last.usage == Usage(prompt=3, completion=2, estimated=True)
@@ -489,20 +489,55 @@ def continues(*texts: str) -> Any:
 @pytest.mark.parametrize(
     ("prefill", "texts", "spoken"),
     [
-        (False, ["table is ", "booked for eight."], ["for eight."]),
-        (False, ["table is ", "booked"], []),
-        (False, [], []),
-        (True, ["table is ", "booked for eight."], ["table is ", "booked for eight."]),
+        (False, ["table is ", "booked for eight."], "for eight."),
+        (False, ["table is ", "booked"], ""),
+        (False, [], ""),
+        (True, ["table is ", "booked for eight."], "table is booked for eight."),
     ],
 )
 async def test_a_continuation_repeats_nothing(
-    session: ClientSession, prefill: bool, texts: list[str], spoken: list[str]
+    session: ClientSession, prefill: bool, texts: list[str], spoken: str
 ) -> None:
     async with upstream(continues(*texts)) as fake:
         *frames, last = await listen(target(fake, session, prefill=prefill), job(said="Your table is booked "))
-    assert frames == [Text(text) for text in spoken]
+    assert "".join(frame.text for frame in frames) == spoken
     assert last.reason == "stop"
     assert len(fake.seen[0].json["messages"]) == (2 if prefill else 3)
+
+
+# --- what is read together --------------------------------------------------------------------------
+
+TOKEN = TokenLogprob("c", -0.1)
+TOGETHER: dict[str, tuple[list[Frame], list[Frame]]] = {
+    "nothing": ([], []),
+    "neighbours": ([Text("a"), Text("b")], [Text("ab")]),
+    "with reasoning between": (
+        [Text("a"), Reasoning("x"), Text("b"), Text("c")],
+        [Text("a"), Reasoning("x"), Text("bc")],
+    ),
+    "with log probabilities": (
+        [Text("a"), Text("c", (TOKEN,)), Text("b")],
+        [Text("a"), Text("c", (TOKEN,)), Text("b")],
+    ),
+    "before the end": ([Text("a"), Text("b"), Finished("stop")], [Text("ab"), Finished("stop")]),
+}
+
+
+@pytest.mark.parametrize(("frames", "said"), TOGETHER.values(), ids=TOGETHER)
+def test_texts_that_were_read_together_are_said_together(frames: list[Frame], said: list[Frame]) -> None:
+    assert list(joined(frames)) == said
+
+
+def test_what_came_before_a_failure_is_said() -> None:
+    def frames() -> Iterator[Frame]:
+        yield Text("a")
+        yield Text("b")
+        raise UpstreamError("cut")
+
+    said: list[Frame] = []
+    with pytest.raises(UpstreamError):
+        said.extend(joined(frames()))
+    assert said == [Text("ab")]
 
 
 # --- addresses -------------------------------------------------------------------------------------

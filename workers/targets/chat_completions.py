@@ -7,7 +7,7 @@ Only bytes and time are handled here. What is asked is built in `chat_request`, 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -26,7 +26,7 @@ from aiohttp import (
 )
 
 from protocol import settings
-from protocol.errors import UpstreamError
+from protocol.errors import ServiceError, UpstreamError
 from protocol.messages import Finished, Frame, Job, Refusal, Text, Timings, ToolCall
 from workers.targets import upstream_errors
 from workers.targets.chat_parser import ChatParser
@@ -41,6 +41,7 @@ PATH = "/chat/completions"
 MAX_ERROR_BYTES = 64 * 1024
 LINGER_S = 0.1  # after [DONE], for the end of the body: then the connection is good for the next turn
 KEEPALIVE_S = 60.0  # longer than the pause between two turns of a call
+JOINED_CHARS = 16 << 10  # far below what a frame may hold
 AUDIBLE = (Text, Refusal, ToolCall)
 NO_TIMEOUT = ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)  # `Deadlines` has them all
 
@@ -109,9 +110,11 @@ class ChatCompletions:
     async def stream(self, job: Job, *, headers: Mapping[str, str]) -> AsyncGenerator[Frame, None]:
         """The answer as frames; see `Target.stream`."""
         told, loop = self._told, asyncio.get_running_loop()
-        body = request_body(job, model=told.model, prefill=told.prefill, max_tokens_field=self._max_tokens_field)
+        body = request_body(
+            job, model=told.model, prefill=told.prefill, max_tokens_field=self._max_tokens_field, stop=told.stop
+        )
         parser = self._parser(job)
-        seam = Seam(job.said if needs_seam(job, prefill=told.prefill) else "")
+        seam = Seam(job.said) if needs_seam(job, prefill=told.prefill) else None
         total_s = min(told.total_s, job.total_ms / 1000)
         start, first_content_ms = loop.time(), None
         deadlines = Deadlines(start, budget_s=job.budget_ms / 1000, stall_s=told.stall_s, total_s=total_s)
@@ -120,16 +123,17 @@ class ChatCompletions:
         try:
             while data := await self._read(response, parser, watch, deadlines):
                 before = parser.progress
-                for frame in seam.frames(parser.feed(data)):
+                for frame in _over(seam, parser.feed(data)):
                     if first_content_ms is None and isinstance(frame, AUDIBLE):
                         first_content_ms = (loop.time() - start) * 1000
                     yield frame
-                progressed = parser.answering and parser.progress > before
+                progressed = parser.progress > before and parser.answering
+                now = loop.time()
                 if progressed:
-                    deadlines.progress(loop.time(), finished=parser.finished)
-                if deadlines.passed(loop.time(), idle=not progressed):
+                    deadlines.progress(now, finished=parser.finished)
+                if deadlines.passed(now, idle=not progressed):
                     raise deadlines.error(self.name)
-            for frame in seam.frames(parser.end()):
+            for frame in _over(seam, parser.end()):
                 total_ms = (loop.time() - start) * 1000
                 if first_content_ms is None and isinstance(frame, AUDIBLE):
                     first_content_ms = total_ms
@@ -227,6 +231,31 @@ class ChatCompletions:
             raise UpstreamError(f"target {self.name!r} broke off: {type(error).__name__}") from None
         finally:
             watch.done()
+
+
+def _over(seam: Seam | None, frames: Iterator[Frame]) -> Iterator[Frame]:
+    """Frames as they can be passed on: only a continuation has a seam. What was read together is said together."""
+    return joined(frames if seam is None else seam.frames(frames))
+
+
+def joined(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """The same frames, with neighbouring texts as one; those with log probabilities stay as they are."""
+    text = ""
+    try:
+        for frame in frames:
+            if type(frame) is Text and frame.logprobs is None and len(text) < JOINED_CHARS:
+                text += frame.text
+                continue
+            if text:
+                yield Text(text)
+                text = ""
+            yield frame
+    except ServiceError:  # what came before it is said
+        if text:
+            yield Text(text)
+        raise
+    if text:
+        yield Text(text)
 
 
 async def _bounded(response: ClientResponse) -> bytes:

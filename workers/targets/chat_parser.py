@@ -37,18 +37,18 @@ BROKEN_REASONS = frozenset({"error", "insufficient_system_resource"})  # OpenRou
 NO_REASON = frozenset({"", "null"})  # in every chunk of some upstreams
 
 
-class _Function(Struct):
+class _Function(Struct, gc=False):
     name: str | None = None
     arguments: str | dict[str, Any] | None = None
 
 
-class _Call(Struct):
+class _Call(Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
 
 
-class _Delta(Struct):
+class _Delta(Struct, gc=False):
     content: str | list[Any] | None = None
     reasoning_content: Any = None
     reasoning: Any = None
@@ -57,7 +57,7 @@ class _Delta(Struct):
     function_call: _Function | None = None
 
 
-class _Choice(Struct):
+class _Choice(Struct, gc=False):
     index: int | None = None
     delta: _Delta | None = None
     message: _Delta | None = None
@@ -65,20 +65,20 @@ class _Choice(Struct):
     logprobs: Any = None
 
 
-class _Chunk(Struct):
+class _Chunk(Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: Any = None
     error: Any = None
 
 
-class _Logprob(Struct):
+class _Logprob(Struct, gc=False):
     token: str
     logprob: float
     bytes: tuple[int, ...] | None = None
     top_logprobs: tuple["_Logprob", ...] | None = None
 
 
-class _Logprobs(Struct):
+class _Logprobs(Struct, gc=False):
     content: tuple[_Logprob, ...] | None = None
 
 
@@ -130,7 +130,7 @@ class ChatParser:
     @property
     def progress(self) -> int:
         """Grows with everything that brings the answer on: not with comments, roles or what could not be read."""
-        return self.said_chars + self._calls.begun + self.finished
+        return self.said_chars + self._calls.begun + (self._reason is not None)
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """The frames that are whole now; never the last one. To be read to its end before more is fed.
@@ -200,18 +200,28 @@ class ChatParser:
             raise UpstreamError(f"target {self._target!r}: a body without events is longer than {MAX_LINE_BYTES} bytes")
 
     def _event(self, data: bytes) -> Iterator[Frame]:
-        if data.strip() == b"[DONE]":
-            self.done = True
-            return
-        if not data or data.isspace():
-            return
         chunk = _decoded(data)
         if chunk is not None:
-            yield from self._chunk(chunk)
+            text = _only_text(chunk)
+            if text and self._may_just_speak:
+                self._understood = True
+                self._heard(text)
+                yield Text(text)
+            else:
+                yield from self._chunk(chunk)
+        elif data.strip() == b"[DONE]":
+            self.done = True
+        elif not data or data.isspace():
+            return
         elif b"\n" in data:  # an upstream that leaves the blank lines out: every line is an event
             yield from self._read(iter(data.split(b"\n")))
         else:
             self.skipped += 1
+
+    @property
+    def _may_just_speak(self) -> bool:
+        """Nothing that has come before says what is to be done with text."""
+        return self._reason is None and not self._calls.sent and not self._logprobs
 
     def _chunk(self, chunk: _Chunk) -> Iterator[Frame]:
         if chunk.error:
@@ -284,6 +294,19 @@ def _decoded(data: bytes) -> _Chunk | None:
         return _decoded(data.decode("utf-8", "replace").encode())
     except DecodeError:
         return None
+
+
+def _only_text(chunk: _Chunk) -> str:
+    """The text of a chunk that carries nothing else, as nearly every one does; else nothing."""
+    choices = chunk.choices
+    if not choices or len(choices) > 1 or chunk.usage or chunk.error:
+        return ""
+    choice, delta = choices[0], choices[0].delta
+    if delta is None or choice.index or choice.finish_reason or choice.logprobs:
+        return ""
+    if delta.reasoning_content or delta.reasoning or delta.refusal or delta.tool_calls or delta.function_call:
+        return ""
+    return delta.content if isinstance(delta.content, str) else ""
 
 
 def _content(content: str | list[Any] | None) -> tuple[str, str]:

@@ -24,14 +24,15 @@ class Deadlines:
         self._stall_s = stall_s
         self._end = start + total_s
         self.due = min(start + budget_s, self._end)
-        self._why = f"no content within {budget_s:g} s"
+        self._begun = False
+        self._too_late = f"no content within {budget_s:g} s"
         self._too_long = f"not at its end within {total_s:g} s"
 
     def progress(self, now: float, *, finished: bool = False) -> None:
         """The answer has begun and goes on."""
         wait_s = min(self._stall_s, FINISH_GRACE_S) if finished else self._stall_s
         self.due = min(now + wait_s, self._end)
-        self._why = f"stalled for {self._stall_s:g} s"
+        self._begun = True
 
     def passed(self, now: float, *, idle: bool) -> bool:
         """Whether a busy stream has had its time: all of it or, where it sends nothing of use (`idle`), until `due`."""
@@ -42,7 +43,8 @@ class Deadlines:
 
     def error(self, target: str) -> UpstreamTimeout:
         """What to raise once `due` has passed."""
-        return UpstreamTimeout(f"target {target!r}: {self._too_long if self.due >= self._end else self._why}")
+        why = f"stalled for {self._stall_s:g} s" if self._begun else self._too_late
+        return UpstreamTimeout(f"target {target!r}: {self._too_long if self.due >= self._end else why}")
 
 
 class Watch:
