@@ -160,9 +160,7 @@ class Edge:
             del self._live[relay]
             ended.set()
             self._metrics.live.dec()
-            settling = self._tasks.create_task(self._settle(relay), name=f"settle {job.id}")
-            self._settling.add(settling)
-            settling.add_done_callback(self._settling.discard)
+            self._end(relay)
         if self.draining:
             answer.response.force_close()
         return answer.response
@@ -186,11 +184,27 @@ class Edge:
         while self._settling:
             await asyncio.wait(self._settling)
 
+    def _end(self, relay: Relay) -> None:
+        """Write the turn down: now, or once its claim has said what it cost."""
+        if relay.over:
+            self._write_down(relay)
+        else:
+            settling = self._tasks.create_task(self._settle(relay), name="settle")
+            self._settling.add(settling)
+            settling.add_done_callback(self._settling.discard)
+
     async def _settle(self, relay: Relay) -> None:
         try:
-            self._records.put(await relay.settle())
+            await relay.settle()
         except Exception:
             log.exception("a turn could not be settled")
+        self._write_down(relay)
+
+    def _write_down(self, relay: Relay) -> None:
+        try:
+            self._records.put(relay.record())
+        except Exception:
+            log.exception("a turn could not be written down")
 
     def _pool_of(self, name: str) -> str:
         """Raises ModelNotFound."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from protocol.errors import ServiceError
-from protocol.messages import Frame, Reasoning, Refusal, Text, ToolCall
+from protocol.messages import Claimed, Frame, Reasoning, Refusal, Text, ToolCall
 
 UNSENT_BYTES = 256 << 10  # what may wait for a client that reads slowly
 CLOCK_S = 0.001  # uvloop's clock is cut to milliseconds
@@ -33,6 +33,7 @@ class Refused(Struct, frozen=True):
 
 
 Event = Frame | Stored | Lost | Refused
+NOTED = (Stored, Claimed)
 
 
 def size_of(event: Event) -> int:
@@ -56,6 +57,7 @@ class Inbox:
         "_timer",
         "_until",
         "_waiter",
+        "on_note",
         "on_overflow",
         "overflowed",
         "writing",
@@ -71,9 +73,14 @@ class Inbox:
         self.overflowed = False
         self.writing = False  # the relay waits for the client to read
         self.on_overflow: Callable[[], None] | None = None
+        self.on_note: Callable[[Stored | Claimed], None] | None = None
+        """Takes what is only written down, at once: no relay is woken for that."""
 
     def push(self, event: Event) -> None:
         """Hand over; never waits."""
+        if self.on_note is not None and isinstance(event, NOTED):
+            self.on_note(event)
+            return
         self._events.append(event)
         self._bytes += size_of(event)
         if self._bytes > UNSENT_BYTES and self.writing and not self.overflowed:

@@ -37,7 +37,6 @@ CONFIRM_S = 1.5  # the bus closes a stopped line after 1 s: this is a bound on a
 log = logging.getLogger(__name__)
 
 DELTAS = (Text, Reasoning, Refusal, ToolCall)
-OFFERED = (Stored, Claimed)
 STUCK_S = 5.0  # after its end a turn waits no longer for a client that has stopped to read
 
 
@@ -58,7 +57,7 @@ class Relay:
     measure with.
 
     `run` returns when the answer has ended, one way or another, and raises CancelledError when the client hung up.
-    Either way `settle` is due afterwards: it waits for the confirmation of a claim that was cancelled.
+    Either way `record` is due afterwards; before it, where the turn is not `over`, `settle`.
     """
 
     def __init__(
@@ -83,6 +82,7 @@ class Relay:
         self._pace = pace
         self._now = now
         self._inbox = Inbox()
+        self._inbox.on_note = self._on_offer
         self._line: Line | None = None
         self._began = began
         self._budget_at = began + job.budget_ms / 1000
@@ -90,6 +90,7 @@ class Relay:
         self._wrote_at = began
         self._has_content = False
         self._last: Event | None = None
+        self._asked = False  # a claim was cancelled for its bill
 
     @property
     def inbox(self) -> Inbox:
@@ -137,15 +138,24 @@ class Relay:
         """Drop the client's connection: there is no more time to wait for it."""
         self._answer.abort()
 
-    async def settle(self) -> TurnRecord:
-        """Wait for the last frame of a claim that was cancelled: it says what the turn cost. The turn's record."""
-        line = self._line
-        if line is not None and line.stage is not Stage.CLOSED:
-            self._bus.stop(line)
-            until = self._now() + CONFIRM_S
-            while not await self._confirmed(until):
-                pass
-        else:
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be heard of the turn; else `settle` waits for it."""
+        return self._line is None or self._line.stage is Stage.CLOSED
+
+    async def settle(self) -> None:
+        """Wait for the last frame of a claim that was cancelled: it says what the turn cost."""
+        if self._line is None or self.over:
+            return
+        self._bus.stop(self._line)
+        self._asked = True
+        until = self._now() + CONFIRM_S
+        while not await self._confirmed(until):
+            pass
+
+    def record(self) -> TurnRecord:
+        """What the turn was; once, when it is over or settled."""
+        if not self._asked:
             self._settle_finished()
         self._inbox.close()
         return self._watch.end(self._turn, now=self._now())
@@ -219,8 +229,6 @@ class Relay:
         for event in events:
             if isinstance(event, DELTAS):
                 frames.append(event)
-            elif isinstance(event, OFFERED):
-                self._on_offer(event)
             else:
                 await self._say(frames)
                 frames = []

@@ -6,6 +6,9 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -26,7 +29,10 @@ class JsonLines(logging.Formatter):
         line.update(_fields(record))
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        try:
+            return _encode(line).decode()
+        except UnicodeEncodeError:  # half a character, such as a header may bring
+            return json.dumps(line, default=str)
 
 
 class Plain(logging.Formatter):
@@ -44,6 +50,9 @@ def set_up(*, form: str, level: str) -> None:
     text = form == "text" or (form == "auto" and sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Plain() if text else JsonLines())
+    # What no line of ours says need not be found out for each: the way that Python's own documentation shows.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for noisy in ("aiohttp.access", "asyncio", "nats"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -14,6 +14,7 @@ from protocol.wire import Disconnected, NoResponders
 
 DRAINED, USAGE, UNREACHABLE, DRAIN_RAN_OUT, INTERRUPTED = 0, 2, 3, 4, 130
 REFUSALS = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS}
+SWITCH_S = 0.0005  # the thread that exports spans keeps the event loop waiting for so long, not for Python's 5 ms
 GARBAGE = 10_000  # objects between two collections; Python's 700 are a few milliseconds of a busy line
 
 Running = Coroutine[None, None, int]
@@ -26,6 +27,7 @@ def run(running: Callable[[], Running], new_loop: Callable[[], asyncio.AbstractE
     """
     gc.freeze()  # what was imported stays: no collection need look at it again
     gc.set_threshold(GARBAGE)
+    sys.setswitchinterval(SWITCH_S)
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
             return runner.run(running())

@@ -11,10 +11,6 @@ from protocol.wire import Arrived, Disconnected, NatsWire, NoResponders, tell
 from tests.virtual_time import play
 
 
-class NoRespondersError(Exception):
-    """The client's own, known by its name."""
-
-
 class Client:
     """As much of nats-py's client as the wire uses."""
 
@@ -29,7 +25,7 @@ class Client:
         self.is_closed = False
         self.published: list[tuple[str, bytes]] = []
         self.subscribed: dict[str, Callable[[Any], Awaitable[None]]] = {}
-        self.answer: bytes | Exception = b"pong"
+        self.replies: list[str] = []
         self.called: dict[str, Any] = {}
 
     async def connect(self, servers: list[str], **options: Any) -> None:
@@ -44,15 +40,17 @@ class Client:
         if subject == "broken":
             raise OSError("gone")
         self.published.append((subject, data))
+        self.replies.append(reply)
 
     async def subscribe(self, subject: str, *, cb: Any, **_: Any) -> Any:
         self.subscribed[subject] = cb
         return SimpleNamespace(drain=lambda: asyncio.sleep(0), unsubscribe=lambda: asyncio.sleep(0))
 
-    async def request(self, subject: str, data: bytes, *, timeout: float, headers: Any) -> Any:
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return SimpleNamespace(data=self.answer)
+    async def answer(self, number: int, data: bytes = b"", **headers: str) -> None:
+        """To the request of that number, counted from 0."""
+        [inbox] = [subject for subject in self.subscribed if subject.startswith("_INBOX.")]
+        subject = self.replies[number]
+        await self.subscribed[inbox](SimpleNamespace(subject=subject, data=data, reply="", headers=headers))
 
     async def _flush_pending(self, force_flush: bool = False) -> None:
         await asyncio.sleep(0)
@@ -132,19 +130,28 @@ def test_watchers_hear_of_every_change_once() -> None:
     connected(scene)
 
 
-@pytest.mark.parametrize(
-    ("answer", "raised"),
-    [
-        (TimeoutError(), TimeoutError),
-        (NoRespondersError(), NoResponders),
-        (OSError("gone"), Disconnected),
-    ],
-)
-def test_what_a_request_may_raise(answer: Exception, raised: type[Exception]) -> None:
+def test_every_request_gets_its_own_answer_and_only_the_first_of_them() -> None:
     async def scene(wire: NatsWire, client: Client) -> None:
-        client.answer = answer
-        with pytest.raises(raised):
-            await wire.request("s", b"", timeout_s=1.0)
+        one, other = (asyncio.ensure_future(wire.request("s", b"?", timeout_s=1.0)) for _ in range(2))
+        await asyncio.sleep(0)
+        for number, data in ((1, b"b"), (0, b"a"), (0, b"again")):
+            await client.answer(number, data)
+
+        assert [await one, await other] == [b"a", b"b"]
+        await client.answer(0, b"late")
+
+    connected(scene)
+
+
+def test_a_request_that_nobody_hears_or_answers_says_so() -> None:
+    async def scene(wire: NatsWire, client: Client) -> None:
+        unheard = asyncio.ensure_future(wire.request("s", b"?", timeout_s=1.0))
+        await asyncio.sleep(0)
+        await client.answer(0, Status="503")
+        with pytest.raises(NoResponders):
+            await unheard
+        with pytest.raises(TimeoutError):
+            await wire.request("s", b"?", timeout_s=1.0)
 
     connected(scene)
 
