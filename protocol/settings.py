@@ -19,6 +19,7 @@ from protocol.settings_types import (
     PASS_THROUGH,
     BuiltinSettings,
     HttpUrl,
+    LocalSettings,
     Model,
     Settings,
     Target,
@@ -31,6 +32,7 @@ __all__ += ["check_exposure", "load", "missing_keys", "parse"]
 
 BUILTIN_MODELS = ("echo", "echo-tools", "echo-json", "echo-reasoning")
 Brought = tuple[str, dict[str, Model], dict[str, Target]]  # by which switch, and what
+LOCAL_STALL_S = 15.0  # a machine that is busy with its model is slow, not gone
 OPENAI_URL = "https://api.openai.com/v1"
 TABLES: dict[str, type[Struct]] = {
     item.name: item.type for item in fields(Settings) if isinstance(item.type, type) and issubclass(item.type, Struct)
@@ -72,7 +74,7 @@ def parse(text: str | None, environ: Mapping[str, str], *, name: str = "trunklin
     tables: dict[str, Any] = {table: read_table(source, (table,), kind) for table, kind in TABLES.items()}
     targets = {key: read_table(source, ("targets", key), Target) for key in source.table("targets")}
     models = {key: _model(source, key, targets) for key in source.table("models")}
-    brought = [_builtin(tables["builtin"]), _upstream(source, tables["upstream"])]
+    brought = [_builtin(tables["builtin"]), _upstream(source, tables["upstream"]), _local(tables["local"])]
     if text is None:  # whoever writes a file names the models; there, OPENAI_API_KEY is a key and nothing more
         brought.append(_pass_through(environ))
     for switch, more_models, more_targets in brought:
@@ -176,6 +178,15 @@ def _upstream(source: Source, upstream: UpstreamSettings) -> Brought:
         base_url=str(upstream.url), model=str(upstream.model), dialect=upstream.dialect, api_key_env=upstream.key_env
     )
     return "[upstream]", {"upstream": Model(targets=("upstream",))}, {"upstream": target}
+
+
+def _local(local: LocalSettings) -> Brought:
+    """The model `local`, from a server on this machine that has one model and does not ask for its name."""
+    if local.url is None:
+        return "[local]", {}, {}
+    stop = (local.stop,) if local.stop else ()
+    target = Target(base_url=local.url, model="local", stall_s=LOCAL_STALL_S, stop=stop)
+    return "[local]", {"local": Model(targets=("local",))}, {"local": target}
 
 
 def _pass_through(environ: Mapping[str, str]) -> Brought:

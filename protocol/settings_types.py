@@ -20,6 +20,7 @@ Grace = Annotated[float, Meta(ge=0, le=DAY_S, description="a number of seconds f
 Words = Annotated[str, Meta(pattern=r"\S", description="a string that is not blank")]
 Pool = Annotated[str, Meta(pattern=r"\A[a-z0-9_-]+\Z", description="a pool's name: a-z, 0-9, _ and -")]
 Token = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]+\Z", description="one NATS token: letters, digits, _ and -")]
+Stop = Annotated[str, Meta(min_length=1, description="a string that is not empty")]
 Header = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9-]+\Z", description="a header's name: letters, digits and -")]
 Variable = Annotated[
     str,
@@ -120,6 +121,13 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dialect: Dialect = "chat-completions"
 
 
+class LocalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The model `local` on this machine. `up --local-model` sets these for the processes that it starts."""
+
+    url: HttpUrl | None = None
+    stop: Stop | None = None  # its answers end there; for a model that does not know where to stop
+
+
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A name that callers ask for."""
 
@@ -139,6 +147,7 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stall_s: Seconds = 3.0  # no progress: taken as a cut
     total_s: Seconds = 60.0
     prefill: bool = False  # it continues an assistant message that ends the history
+    stop: tuple[Stop, ...] = ()  # its answers end there, beside where the caller wants
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -153,6 +162,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     jobs: JobsSettings = JobsSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     upstream: UpstreamSettings = UpstreamSettings()
+    local: LocalSettings = LocalSettings()
     models: dict[str, Model] = field(default_factory=dict)  # the built-in ones included
     targets: dict[str, Target] = field(default_factory=dict)
     data_dir: str = ".trunkline"

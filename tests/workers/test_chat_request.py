@@ -35,6 +35,13 @@ def sent(**fields: Any) -> dict[str, Any]:
     return body
 
 
+def test_where_a_target_stops_is_sent_beside_where_the_caller_wants_it() -> None:
+    """A base model would go on with the caller's next words."""
+    own, callers = ("\n\n",), Sampling(stop=("a",))
+    assert json.loads(request_body(job(), model="up", stop=own)) == {**PLAIN, "stop": ["\n\n"]}
+    assert json.loads(request_body(job(sampling=callers), model="up", stop=own)) == {**PLAIN, "stop": ["a", "\n\n"]}
+
+
 def test_a_plain_turn_sends_nothing_but_what_it_needs() -> None:
     assert sent() == PLAIN
 

@@ -33,10 +33,12 @@ AS_THEY_ARE = (
 _encoder = msgspec.json.Encoder()
 
 
-def request_body(job: Job, *, model: str, prefill: bool = False, max_tokens_field: str = "max_tokens") -> bytes:
+def request_body(
+    job: Job, *, model: str, prefill: bool = False, max_tokens_field: str = "max_tokens", stop: tuple[str, ...] = ()
+) -> bytes:
     """The JSON to post. JSON that the job only carries (schemas, `logit_bias`) goes out byte for byte.
 
-    `max_tokens_field`: what the upstream calls that limit.
+    `max_tokens_field`: what the upstream calls that limit. `stop`: where answers end, beside where the caller wants.
 
     Raises:
         UnsupportedValue: a message has a part of a kind that no upstream of this dialect takes.
@@ -49,6 +51,8 @@ def request_body(job: Job, *, model: str, prefill: bool = False, max_tokens_fiel
         "stream_options": {"include_usage": True},
     }
     body |= _tools(job) | _sampling(job.sampling, max_tokens_field)
+    if stops := [*job.sampling.stop, *stop]:
+        body["stop"] = stops
     if job.response_format is not None and job.response_format.kind != "text":
         body["response_format"] = _format(job.response_format)
     if job.user is not None:
@@ -130,8 +134,6 @@ def _format(form: Format) -> dict[str, Any]:
 def _sampling(sampling: Sampling, max_tokens_field: str) -> dict[str, Any]:
     body = _set(**{name: getattr(sampling, name) for name in AS_THEY_ARE})
     body |= _set(**{max_tokens_field: sampling.max_tokens})
-    if sampling.stop:
-        body["stop"] = sampling.stop
     if sampling.logprobs:
         body |= {"logprobs": True} | _set(top_logprobs=sampling.top_logprobs)
     if sampling.logit_bias is not None:
