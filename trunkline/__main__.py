@@ -1,4 +1,4 @@
-"""The command line: `trunkline up`, `trunkline edge`, `trunkline worker`.
+"""The command line: `trunkline up`, `edge`, `worker`, `check`, `talk`, `top`.
 
 Options are the settings of the same name: they go over the environment, and what is wrong with one is said in the same
 words. Exit codes: 0 drained, 1 unexpected, 2 usage or configuration, 3 NATS unreachable, 4 a drain ran out, 130 the
@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from protocol.settings import SettingsError, load
+from protocol.settings import Settings, SettingsError, load
 
 USAGE, INTERRUPTED = 2, 130
 PORT = click.IntRange(0, 65535)
@@ -69,6 +69,14 @@ def cli() -> None:
 @click.option("--ephemeral", is_flag=True, help="Keep the data in a temporary directory and remove it at the end.")
 @click.option("--upstream", metavar="URL", help="An OpenAI-compatible base URL, served as the model `upstream`.")
 @click.option("--upstream-model", metavar="NAME", help="What that upstream calls its model.")
+@click.option(
+    "--local-model",
+    metavar="[PATH]",
+    is_flag=False,
+    flag_value="",
+    help="Serve the model `local` from this machine: a small one, or the GGUF file at PATH.",
+)
+@click.option("--otlp", metavar="URL", help="Send the traces to this collector, e.g. http://127.0.0.1:4318.")
 @click.option("--no-restart", is_flag=True, help="Leave a process that dies dead.")
 @_as_json
 @_config
@@ -79,33 +87,49 @@ def up_command(
     ephemeral: bool,
     upstream: str | None,
     upstream_model: str | None,
+    local_model: str | None,
+    otlp: str | None,
     no_restart: bool,
     as_json: bool,
     config: str | None,
 ) -> int:
     """Run everything on this machine: NATS, workers, edges."""
     from protocol import logs
+    from trunkline import collector
+    from trunkline.local_model import wanted
     from trunkline.screen import show_up
-    from trunkline.up import COLLECTORS, Order, up
+    from trunkline.up import Order, up
 
-    environ = _environ(
-        TRUNKLINE_EDGE__PORT=port,
-        TRUNKLINE_EDGE__PROCESSES=edges,
-        TRUNKLINE_UPSTREAM__URL=upstream,
-        TRUNKLINE_UPSTREAM__MODEL=upstream_model,
-        TRUNKLINE_CONFIG=config,
-    )
-    settings = load(environ)
-    logs.set_up(form=settings.telemetry.log_format, level=settings.telemetry.log_level)
-    order = Order(workers=workers, edges=settings.edge.processes, ephemeral=ephemeral, restart=not no_restart)
+    with wanted(local_model) as model:
+        shared = _given(
+            TRUNKLINE_UPSTREAM__URL=upstream,
+            TRUNKLINE_UPSTREAM__MODEL=upstream_model,
+            TRUNKLINE_UPSTREAM__KEY_ENV=upstream and os.environ.get("TRUNKLINE_UPSTREAM__KEY_ENV"),
+            TRUNKLINE_LOCAL__URL=model.url if model else None,
+            TRUNKLINE_LOCAL__STOP=model.stop if model else None,
+            **collector.variables(otlp),
+        )
+        ours = _given(TRUNKLINE_EDGE__PORT=port, TRUNKLINE_EDGE__PROCESSES=edges, TRUNKLINE_CONFIG=config)
+        environ = {**os.environ, **shared, **ours}
+        settings = load(environ)
+        logs.set_up(form=settings.telemetry.log_format, level=settings.telemetry.log_level)
+        order = Order(
+            workers=workers,
+            edges=settings.edge.processes,
+            ephemeral=ephemeral,
+            restart=not no_restart,
+            model=model,
+            shared=shared,
+        )
 
-    def announce(said: dict[str, Any]) -> None:
-        if as_json:
-            _print_json(said)
-        else:
-            show_up(said, settings, collector=any(environ.get(name) for name in COLLECTORS))
+        def announce(said: dict[str, Any]) -> None:
+            if as_json:
+                _print_json(said)
+            else:
+                endpoint = "the OTLP endpoint of your environment" if collector.is_set(environ) else None
+                show_up(said, settings, collector=otlp or endpoint)
 
-    return up(settings, environ, order, announce)
+        return up(settings, environ, order, announce)
 
 
 @cli.command("edge")
@@ -117,11 +141,10 @@ def edge_command(port: int | None, processes: int | None, as_json: bool, config:
     """Run an edge: it takes the requests and relays the answers."""
     from trunkline.children import UPSTREAM_KEY, without_keys
     from trunkline.edges import run_edges
-    from trunkline.run_file import join
 
     environ = _environ(TRUNKLINE_EDGE__PORT=port, TRUNKLINE_EDGE__PROCESSES=processes, TRUNKLINE_CONFIG=config)
     environ.pop(UPSTREAM_KEY, None)
-    settings = asyncio.run(join(load(environ)))
+    settings, environ = asyncio.run(_joined(environ))
     environ = without_keys(environ, settings)
     announce = _announce("edge", as_json)
     if settings.edge.processes > 1:
@@ -141,11 +164,10 @@ def edge_command(port: int | None, processes: int | None, as_json: bool, config:
 @_config
 def worker_command(slots: int | None, pools: str | None, as_json: bool, config: str | None) -> int:
     """Run a worker: it takes the jobs and calls the models."""
-    from trunkline.run_file import join
     from workers.__main__ import serve
 
     environ = _environ(TRUNKLINE_WORKER__SLOTS=slots, TRUNKLINE_WORKER__POOLS=pools, TRUNKLINE_CONFIG=config)
-    settings = asyncio.run(join(load(environ)))
+    settings, environ = asyncio.run(_joined(environ))
     announce = _announce("worker", as_json)
 
     def announce_one(admin: str) -> None:
@@ -154,9 +176,92 @@ def worker_command(slots: int | None, pools: str | None, as_json: bool, config: 
     return serve(settings, announce=announce_one, environ=environ)
 
 
+@cli.command("check")
+@click.option("--spend", is_flag=True, help="Ask each target for a token too, which may cost something.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
+@_config
+def check_command(spend: bool, as_json: bool, config: str | None) -> int:
+    """Look at everything that the line depends on: what is wrong, and the cure."""
+    from trunkline.check.run import check
+    from trunkline.check.screen import report
+
+    return report(lambda: check(_environ(TRUNKLINE_CONFIG=config), spend=spend), as_json=as_json)
+
+
+@cli.command("top")
+@click.option(
+    "--every", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True, help="Seconds between looks."
+)
+@click.option(
+    "--window", type=click.FloatRange(1, 600), default=60.0, show_default=True, help="Seconds that the figures span."
+)
+@click.option("--admin", "admins", metavar="URL", multiple=True, help="An edge's admin listener; may be given again.")
+@click.option("--once", is_flag=True, help="Print one look as plain text and leave, as without a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="Print one look as JSON and leave.")
+@_config
+def top_command(
+    every: float, window: float, admins: tuple[str, ...], once: bool, as_json: bool, config: str | None
+) -> int:
+    """Watch the line: turns, times, workers, errors; q leaves."""
+    from trunkline.top.command import Order, top
+
+    order = Order(every_s=every, window_s=window, admins=admins, once=once, as_json=as_json)
+    return top(load(_environ(TRUNKLINE_CONFIG=config)), order)
+
+
+@cli.command("talk")
+@click.argument("message", nargs=-1)
+@click.option("--url", metavar="URL", help="An OpenAI-compatible API [default: the line that `trunkline up` runs here]")
+@click.option("--model", metavar="NAME", help="Who answers [default: local, upstream or echo, as the line has them]")
+@click.option("--system", metavar="TEXT", help="What the model is told first.")
+@click.option("--metadata", metavar="KEY=VALUE", multiple=True, help="Sent with every turn, e.g. echo.rate=20.")
+@click.option("--key-env", metavar="VAR", help="The variable that holds our key [default: first of TRUNKLINE_API_KEYS]")
+@click.option("--json", "as_json", is_flag=True, help="One message: answer and figures as one JSON line on stdout.")
+@_config
+def talk_command(
+    message: tuple[str, ...],
+    url: str | None,
+    model: str | None,
+    system: str | None,
+    metadata: tuple[str, ...],
+    key_env: str | None,
+    as_json: bool,
+    config: str | None,
+) -> int:
+    """Talk with the line. With a MESSAGE, or with text on stdin (all of it is one message), it is answered once: the
+    answer on stdout, its figures on stderr. Else a conversation begins; Enter or Ctrl-C interrupts an answer."""
+    from trunkline.talk.address import find
+    from trunkline.talk.failure import Failure
+    from trunkline.talk.run import Order, pairs, talk
+
+    environ = _environ(TRUNKLINE_CONFIG=config)
+    settings = load(environ)
+    address = find(settings, environ, url=url, key_env=key_env)
+    words = " ".join(message) if message else None
+    order = Order(message=words, model=model, system=system, metadata=pairs(metadata), as_json=as_json)
+    try:
+        return talk(settings, environ, address, order)
+    except Failure as failure:
+        return _end(failure.exit_code, str(failure))
+
+
+async def _joined(environ: dict[str, str]) -> tuple[Settings, dict[str, str]]:
+    """Settings and environment of a process that joins the line that runs here, where one does."""
+    from trunkline import run_file
+
+    environ = await run_file.joined(load(environ), environ)
+    os.environ.update({name: environ[name] for name in run_file.COLLECTORS if name in environ})  # exporters look there
+    return await run_file.join(load(environ)), environ
+
+
 def _environ(**options: str | int | None) -> dict[str, str]:
     """The environment, and over it the options that were given."""
-    return {**os.environ, **{name: str(value) for name, value in options.items() if value is not None}}
+    return {**os.environ, **_given(**options)}
+
+
+def _given(**options: str | int | None) -> dict[str, str]:
+    """The variables of those options that were given."""
+    return {name: str(value) for name, value in options.items() if value is not None}
 
 
 def _announce(kind: str, as_json: bool) -> Callable[[dict[str, Any]], None]:

@@ -1,14 +1,18 @@
-"""How edges and workers are started: which program, and what of the environment each may see."""
+"""How edges, workers and the local model are started: which program, and what of the environment each may see."""
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from protocol.settings import Settings, SettingsError
+from trunkline.local_model import LocalModel
 from trunkline.supervisor import Plan
 
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 30.0  # beyond the wait for NATS: imports on a machine that is busy
+MODEL_START_S = 300.0  # gigabytes from a cold disk
+MOST_THREADS = 8  # more wait for the same memory
 DRAIN_MARGIN_S = 5.0  # after its own bound a child still tells the last of its spans
 CALLERS_KEYS = "TRUNKLINE_API_KEYS"
 UPSTREAM_KEY = "OPENAI_API_KEY"
@@ -26,6 +30,14 @@ def worker_plans(count: int, settings: Settings, environ: Mapping[str, str], *, 
     env = {name: value for name, value in _importable(environ).items() if name != CALLERS_KEYS}
     argv = [sys.executable, "-P", "-m", "workers"]
     return [_plan(f"worker-{number}", argv, env, logs, settings) for number in range(count)]
+
+
+def model_plan(model: LocalModel, file: Path, settings: Settings, environ: Mapping[str, str], *, logs: Path) -> Plan:
+    """The server of the local model. It gets nothing of ours but the port, which the caller holds."""
+    told = ["--model", str(file), "--port", str(model.port), "--threads", str(_threads())]
+    argv = [sys.executable, "-P", "-m", "trunkline.llama_server", *told, *(["--plain"] if model.plain else [])]
+    env = _importable(secretless(environ, settings))
+    return Plan("model", argv, env, logs / "model.log", start_s=MODEL_START_S)
 
 
 def without_keys(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
@@ -57,6 +69,12 @@ def check_admin_port(settings: Settings) -> None:
             f"admin.port is {settings.admin.port}, one port, and several processes would listen on it; unset "
             "TRUNKLINE_ADMIN__PORT, or set it to 0 (any free one)"
         )
+
+
+def _threads() -> int:
+    """One core stays with the line."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores - 1, MOST_THREADS))
 
 
 def _plan(name: str, argv: list[str], env: dict[str, str], logs: Path | None, settings: Settings) -> Plan:

@@ -12,15 +12,15 @@ from protocol.settings import Settings
 from trunkline.run_file import TRACES
 
 
-def show_up(said: dict[str, Any], settings: Settings, *, collector: bool) -> None:
-    """The line is up: its address, a request that works, where things are, how to stop."""
+def show_up(said: dict[str, Any], settings: Settings, *, collector: str | None) -> None:
+    """The line is up: its address, a request that works, where things are, how to stop. `collector`: who gets spans."""
     console = Console(highlight=False)
     data = _short(said["data_dir"])
     edges, workers = (len(said["pids"][kind]) for kind in ("edges", "workers"))
     console.print(Text.assemble(("Trunkline is up: ", "bold"), (f"{said['url']}/v1", "bold green")))
     _row(console, "Runs", f"{_count(edges, 'edge')}, {_count(workers, 'worker')}, NATS at {said['nats']}")
     _row(console, "Models", ", ".join(settings.models) or "none: add [models.…] to trunkline.toml")
-    _row(console, "Traces", "the OTLP endpoint of your environment" if collector else traces_file(settings, data))
+    _row(console, "Traces", collector or traces_file(settings, data))
     _row(console, "Logs", f"{data}/logs/")
     _row(console, "Admin", " ".join([*said["admin"]["edges"], *said["admin"]["workers"]]))
     _row(console, "More", "`trunkline worker` in another terminal adds a worker")
@@ -51,7 +51,7 @@ def curl(url: str, model: str, *, keyed: bool) -> str:
 def example_model(settings: Settings) -> str | None:
     """The model to show: the one that was asked for, else one that needs nothing, else any that has a full name."""
     named = [name for name in settings.models if "*" not in name and "'" not in name]
-    return next((name for name in ("upstream", "echo") if name in named), named[0] if named else None)
+    return next((name for name in ("local", "upstream", "echo") if name in named), named[0] if named else None)
 
 
 def traces_file(settings: Settings, data: str) -> str:

@@ -1,4 +1,4 @@
-"""Everything on one machine: NATS, workers and edges, started in that order and stopped in the reverse one."""
+"""Everything on one machine: NATS, the local model, workers and edges. Stopped in the reverse order."""
 
 import asyncio
 import contextlib
@@ -10,27 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from msgspec import Struct
+from msgspec import Struct, field
 
 from protocol.settings import Settings, SettingsError, check_exposure, missing_keys
-from trunkline import nats_server, run_file
+from trunkline import collector, nats_server, run_file
 from trunkline.children import (
     check_admin_port,
     edge_grace_s,
     edge_plans,
+    model_plan,
     secretless,
     worker_grace_s,
     worker_plans,
 )
+from trunkline.local_model import LocalModel
 from trunkline.ports import free_port, is_taken, reserve
-from trunkline.supervisor import DRAIN_RAN_OUT, Child, StartFailed, Supervisor, supervise
+from trunkline.supervisor import DRAIN_RAN_OUT, Child, Plan, StartFailed, Supervisor, supervise
 
 log = logging.getLogger(__name__)
 
 NATS_TRIES = 3  # somebody else may take the port between the look and the start
-NATS_GRACE_S = 5.0
+NATS_GRACE_S = MODEL_GRACE_S = 5.0
 HEARD_S, HEARD_POLL_S = 30.0, 0.05
-COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 Announce = Callable[[dict[str, Any]], None]
 
@@ -42,6 +43,8 @@ class Order(Struct, frozen=True, kw_only=True):
     edges: int
     ephemeral: bool = False
     restart: bool = True
+    model: LocalModel | None = None
+    shared: dict[str, str] = field(default_factory=dict)  # variables for whoever joins the line, no secrets
 
 
 def up(settings: Settings, environ: Mapping[str, str], order: Order, announce: Announce) -> int:
@@ -92,16 +95,24 @@ class Line:
             run_file.remove(self._data)
 
     async def _start(self) -> None:
+        model = await self._model_plans()
         if not self._nats_url:
             self._nats_url = await self._start_nats()
         env, logs = self._child_env(), self._data / "logs"
         workers = worker_plans(self._order.workers, self._settings, env, logs=logs)
         edges = edge_plans(self._order.edges, self._settings, env, logs=logs)
-        await self._supervisor.start_all([*workers, *edges])
+        await self._supervisor.start_all([*model, *workers, *edges])
         await self._until_heard()
         self._up = True
         self._write_down()
         self._announce(self._said())
+
+    async def _model_plans(self) -> list[Plan]:
+        model = self._order.model
+        if model is None:
+            return []
+        file = await asyncio.to_thread(model.file, self._settings.data_dir)
+        return [model_plan(model, file, self._settings, self._environ, logs=self._data / "logs")]
 
     async def _start_nats(self) -> str:
         port = nats_server.choose_port()
@@ -122,7 +133,7 @@ class Line:
             "TRUNKLINE_NATS__URL": self._nats_url,
             "TRUNKLINE_EDGE__PORT": str(self._port),
         }
-        if not self._settings.telemetry.traces_file and not any(env.get(name) for name in COLLECTORS):
+        if not self._settings.telemetry.traces_file and not collector.is_set(env):
             env["TRUNKLINE_TELEMETRY__TRACES_FILE"] = str(self._data / run_file.TRACES)
         return env
 
@@ -153,6 +164,7 @@ class Line:
         stop = self._supervisor.stop
         edges = await stop(self._children("edge"), grace_s=edge_grace_s(self._settings))
         workers = await stop(self._children("worker"), grace_s=worker_grace_s(self._settings))
+        await stop(self._children("model"), grace_s=MODEL_GRACE_S)
         await stop(self._children("nats"), grace_s=NATS_GRACE_S)
         return DRAIN_RAN_OUT if DRAIN_RAN_OUT in (edges, workers) else max(edges, workers)
 
@@ -163,12 +175,12 @@ class Line:
 
     def _write_down(self) -> None:
         if self._up:
-            run_file.write(self._data, self._said())
+            run_file.write(self._data, self._said(), self._order.shared)
 
     def _said(self) -> dict[str, Any]:
         """The ready line, as things are now."""
         nats, edges, workers = (self._children(kind) for kind in ("nats", "edge", "worker"))
-        return {
+        said = {
             "event": "ready",
             "url": edges[0].said["url"],
             "nats": _without_user(self._nats_url),
@@ -180,6 +192,10 @@ class Line:
             },
             "data_dir": str(self._data),
         }
+        for model in self._children("model"):
+            said["pids"]["model"] = model.process.pid
+            said["local_model"] = model.said["url"]
+        return said
 
 
 def _without_user(url: str) -> str:

@@ -107,6 +107,12 @@ class RealLine:
         for worker in self.workers:
             assert await until(worker.slots_taken, lambda taken: not taken, SETTLE_S) == 0
 
+    async def busy(self) -> list[Member]:
+        """The workers that run something."""
+        living = [worker for worker in self.workers if worker.process.exit_code is None]
+        taken = await asyncio.gather(*(worker.slots_taken() for worker in living))
+        return [worker for worker, count in zip(living, taken, strict=True) if count]
+
     async def stop(self) -> None:
         """Raises AssertionError: a process had to be killed, or has met a bug."""
         assert await self._family.stop() == []

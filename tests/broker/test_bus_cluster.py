@@ -5,6 +5,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -37,9 +38,11 @@ def meta_leader(servers: Sequence[NatsServer]) -> str:
     while time.monotonic() < until:
         for server in servers:
             port = server.options[server.options.index("-m") + 1]
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/jsz", timeout=5.0) as answer:
+            # It answers clients before it answers here.
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/jsz", timeout=5.0) as answer:
                 if leader := json.load(answer).get("meta_cluster", {}).get("leader"):
                     return str(leader)
+        time.sleep(LOOK_S)
     raise AssertionError("the servers choose no leader")
 
 

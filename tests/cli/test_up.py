@@ -15,6 +15,7 @@ import pytest
 
 from bench.client import fetch
 from bench.processes import Process
+from tests.broker.otlp_sink import Sink, otlp_sink
 from tests.cli.conftest import Terminal, until
 from tests.conftest import StartNats
 from trunkline import nats_server
@@ -76,7 +77,9 @@ async def test_a_line_answers_says_where_it_is_and_leaves_nothing_behind(termina
     assert said["event"] == "ready"
     assert [len(said["admin"][kind]) for kind in ("edges", "workers")] == [2, 2]
     assert {pids["nats"], *pids["edges"], *pids["workers"]} == terminal.left().keys() - {up.pid}
-    assert json.loads((data / "run.json").read_bytes()) == said
+    shared = {"TRUNKLINE_UPSTREAM__KEY_ENV": "SOME_KEY", "TRUNKLINE_UPSTREAM__MODEL": "some"}
+    shared["TRUNKLINE_UPSTREAM__URL"] = "http://127.0.0.1:9/v1"
+    assert json.loads((data / "run.json").read_bytes()) == {**said, "environ": shared}
     assert [await workers_of(admin) for admin in said["admin"]["edges"]] == [2, 2]
     assert await ask(said["url"], key="caller-secret") == "hello there"
     assert {path.name for path in (data / "logs").iterdir()} == {
@@ -146,6 +149,47 @@ async def test_a_worker_and_an_edge_in_other_terminals_join_the_line(terminal: T
         process.send(signal.SIGTERM)
         assert await process.exited(20) == 0
     assert await stopped(up, terminal) == 0
+
+
+async def test_what_joins_knows_the_upstream_of_the_line(terminal: Terminal) -> None:
+    """It took turns for that model and knew of none."""
+    up = terminal.start("up --json --port 0 --upstream http://127.0.0.1:9/v1 --upstream-model some")
+    said = await up.first_line()
+    assert json.loads((Path(said["data_dir"]) / "run.json").read_bytes()).items() > said.items()
+
+    edge = terminal.start("edge --json --port 0")
+
+    _, body = await fetch(f"{(await edge.first_line())['url']}/v1/models")
+    assert "upstream" in {model["id"] for model in json.loads(body)["data"]}
+    edge.send(signal.SIGTERM)
+    assert await edge.exited(20) == 0
+    assert await stopped(up, terminal) == 0
+
+
+def senders(sink: Sink, kind: str) -> set[str]:
+    """The processes that have sent spans of this kind."""
+    return {span.instance for spans in sink.spans.values() for span in spans if span.kind == kind}
+
+
+async def test_traces_go_to_the_collector_that_is_named(terminal: Terminal) -> None:
+    """From those who join the line too, whatever the environment says."""
+    elsewhere = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9/v1/traces", "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    async with otlp_sink() as sink:
+        up = terminal.start(f"up --port 0 --workers 1 --otlp {sink.url}", **elsewhere)
+        await until(lambda: b"curl" in up.out.read_bytes() or up.exit_code is not None)
+        text, data = up.out.read_text(), terminal.directory / ".trunkline"
+        said = json.loads((data / "run.json").read_bytes())
+        edge = terminal.start("edge --json --port 0", OTEL_BSP_SCHEDULE_DELAY="100")
+
+        for url in (said["url"], (await edge.first_line())["url"]):
+            assert await ask(url) == "hello there"
+
+        await until(lambda: len(senders(sink, "SERVER")) == 2 and len(senders(sink, "CONSUMER")) == 1)
+        assert f"Traces {sink.url}\n" in text
+        assert not (data / "traces.jsonl").exists()
+        edge.send(signal.SIGTERM)
+        assert await edge.exited(20) == 0
+        assert await stopped(up, terminal) == 0
 
 
 async def test_ctrl_c_drains_and_the_text_for_people_has_a_command_that_works(terminal: Terminal) -> None:
