@@ -14,7 +14,7 @@ from protocol.wire import Disconnected, NoResponders
 
 DRAINED, USAGE, UNREACHABLE, DRAIN_RAN_OUT, INTERRUPTED = 0, 2, 3, 4, 130
 REFUSALS = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS}
-SWITCH_S = 0.0005  # the thread that exports spans keeps the event loop waiting for so long, not for Python's 5 ms
+SWITCH_S = 0.002  # the thread that exports spans keeps the event loop waiting for so long, not for Python's 5 ms
 GARBAGE = 10_000  # objects between two collections; Python's 700 are a few milliseconds of a busy line
 
 Running = Coroutine[None, None, int]

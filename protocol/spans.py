@@ -1,41 +1,42 @@
-"""Spans at the least cost: the SDK samples and exports them, only its own `Span` is left out.
+"""Spans at the least cost: the SDK samples and sends them, its own `Span` and its encoder are left out.
 
-That one is made to be changed by any thread at any time: with locks, copies and checks of every attribute it is a fifth
-of what a short turn costs. Ours belong to one event loop, and are handed over when they end.
+That `Span` is made to be changed by any thread at any time: with locks, copies and checks of every attribute it is a
+fifth of what a short turn costs. Ours belong to one event loop, and are encoded and handed over when they end.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from random import getrandbits
 
+from msgspec import Struct
 from opentelemetry.context import Context
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     INVALID_SPAN_CONTEXT,
     SpanContext,
     SpanKind,
-    Status,
-    StatusCode,
     TraceFlags,
     format_trace_id,
     get_current_span,
 )
 
-Value = str | bool | int | float | tuple[str, ...]
-Attributes = Mapping[str, Value]
+from protocol import otlp
+from protocol.otlp import Attributes, Ended, Event
 
-SCOPE = InstrumentationScope("trunkline")
 SAMPLED, NOT_SAMPLED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAULT)
-UNSET = Status(StatusCode.UNSET)
+
+
+class Encoded(Struct, frozen=True):
+    """An ended span on its way out. `context` is what the SDK's processor asks of it."""
+
+    context: SpanContext
+    data: bytes
 
 
 class Span:
     """One bar of a trace. Times are nanoseconds since 1970; none: now."""
 
-    __slots__ = ("_attributes", "_events", "_kind", "_name", "_parent", "_spans", "_start_ns", "_status", "context")
+    __slots__ = ("_attributes", "_error", "_events", "_kind", "_name", "_parent", "_spans", "_start_ns", "context")
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class Span:
         self._start_ns = start_ns or time.time_ns()
         self._attributes = dict(attributes or {})
         self._events: list[Event] = []
-        self._status = UNSET
+        self._error: str | None = None
 
     @property
     def trace_id(self) -> str:
@@ -86,7 +87,7 @@ class Span:
 
     def fail(self, why: str | None) -> None:
         """What the span is about went wrong."""
-        self._status = Status(StatusCode.ERROR, why)
+        self._error = why or ""
 
     def headers(self) -> dict[str, str]:
         """Trace context for whoever goes on with this trace, as W3C Trace Context has it."""
@@ -96,37 +97,39 @@ class Span:
 
     def end(self, at_ns: int | None = None) -> None:
         """Hand it over for export; once."""
-        if self._spans.export is None or not self.context.trace_flags.sampled:
+        own, parent, spans = self.context, self._parent, self._spans
+        if spans.export is None or not own.trace_flags.sampled:
             return
-        self._spans.export(
-            ReadableSpan(
-                name=self._name,
-                context=self.context,
-                parent=self._parent,
-                resource=self._spans.resource,
-                attributes=self._attributes,
-                events=self._events,
-                kind=self._kind,
-                status=self._status,
-                start_time=self._start_ns,
-                end_time=at_ns or time.time_ns(),
-                instrumentation_scope=SCOPE,
-            )
+        remote = otlp.REMOTE if parent is not None and parent.is_remote else 0
+        ended = Ended(
+            name=self._name,
+            trace_id=own.trace_id,
+            span_id=own.span_id,
+            trace_state=own.trace_state.to_header(),
+            parent_id=parent.span_id if parent is not None else 0,
+            flags=otlp.REMOTE_KNOWN | remote,
+            kind=self._kind.value + 1,  # OTLP has one more, for none
+            start_ns=self._start_ns,
+            end_ns=at_ns or time.time_ns(),
+            attributes=self._attributes,
+            events=self._events,
+            error=self._error,
         )
+        spans.export(Encoded(own, spans.encode(ended)))
 
 
 class Spans:
-    """Begins the spans of one process. `export` takes each when it ends; None: nobody wants them."""
+    """Begins the spans of one process. `export` takes each when it has ended; None: nobody wants them."""
 
     def __init__(
         self,
-        export: Callable[[ReadableSpan], None] | None = None,
+        export: Callable[[Encoded], None] | None = None,
         *,
+        encode: Callable[[Ended], bytes] = otlp.to_protobuf,
         sampler: Sampler = ALWAYS_ON,
-        resource: Resource | None = None,
     ) -> None:
         self.export = export
-        self.resource = resource
+        self.encode = encode
         self._sampler = sampler
 
     def start(

@@ -4,22 +4,20 @@ Dashboards and searches rely on these names: one search here finds both ends.
 Source of the `gen_ai.*`, `messaging.*`, `server.*`, `error.*` names: OpenTelemetry semantic conventions.
 """
 
-import json
 import os
-from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from socket import gethostname
 from threading import Thread
 from typing import Any
 
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from protocol import otlp
 from protocol.collector import Collector
 from protocol.spans import Spans
 
@@ -123,50 +121,23 @@ LAST_SPANS_S = 2.0  # a collector that is down holds up no process that stops
 
 
 class OtlpFile(SpanExporter):
-    """Spans as OTLP JSON lines, appended whole: several processes may share one file.
+    """Spans as OTLP JSON lines, appended whole: several processes may share one file."""
 
-    Source: OTLP specification, JSON encoding: ids are hex there, where protobuf's own JSON has base64.
-    """
+    encode = staticmethod(otlp.to_json)
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, resource: otlp.Attributes) -> None:
+        self._resource = resource
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Write one line."""
-        from google.protobuf.json_format import MessageToDict  # comes with the exporter
-
-        message = MessageToDict(encode_spans(spans), use_integers_for_enums=True)
-        os.write(self._file, json.dumps(_with_hex_ids(message)).encode() + b"\n")
+    def export(self, spans: Sequence[Any]) -> SpanExportResult:
+        """Write one line of `Encoded` spans."""
+        line = otlp.json_request(self._resource, otlp.SCOPE, [span.data for span in spans])
+        os.write(self._file, line + b"\n")
         return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
         """Close the file."""
         os.close(self._file)
-
-
-_IDS = frozenset({"traceId", "spanId", "parentSpanId"})
-
-
-def _with_hex_ids(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_with_hex_ids(item) for item in value]
-    if isinstance(value, dict):
-        return {k: b64decode(v).hex() if k in _IDS else _with_hex_ids(v) for k, v in value.items()}
-    return value
-
-
-class _Origin(Resource):
-    """Which process spans come from. The encoder asks for its hash per span: the SDK's makes JSON of it each time."""
-
-    def __init__(self, resource: Resource) -> None:
-        super().__init__(resource.attributes, resource.schema_url)
-        self._hash = super().__hash__()
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or super().__eq__(other)
 
 
 def spans_for(
@@ -185,17 +156,17 @@ def spans_for(
         "service.instance.id": process_id,
         "host.name": gethostname(),  # without it Jaeger takes every span for one of another machine's clock
     }
-    resource = _Origin(Resource.create(names))
+    resource = Resource.create(names)
     sampler: Sampler | None = ParentBased(ALWAYS_ON) if tier == "worker" else ALWAYS_ON
     if tier == "edge" and environ.get("OTEL_TRACES_SAMPLER"):
         sampler = None  # the SDK reads the variable itself
     provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
-    exporter = _exporter(traces_file, environ)
+    exporter = _exporter(traces_file, environ, dict(resource.attributes))
     if exporter is None:
-        return Spans(sampler=provider.sampler, resource=resource), provider
-    processor = BatchSpanProcessor(exporter)
+        return Spans(sampler=provider.sampler), provider
+    processor: Any = BatchSpanProcessor(exporter)  # it asks of a span only whether it is sampled
     provider.add_span_processor(processor)
-    return Spans(processor.on_end, sampler=provider.sampler, resource=resource), provider
+    return Spans(processor.on_end, encode=exporter.encode, sampler=provider.sampler), provider
 
 
 def shut_down(provider: TracerProvider) -> None:
@@ -205,9 +176,11 @@ def shut_down(provider: TracerProvider) -> None:
     sending.join(LAST_SPANS_S)
 
 
-def _exporter(traces_file: str | None, environ: Mapping[str, str]) -> SpanExporter | None:
+def _exporter(
+    traces_file: str | None, environ: Mapping[str, str], resource: dict[str, Any]
+) -> Collector | OtlpFile | None:
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none":
         return None
     if environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
-        return Collector()
-    return OtlpFile(traces_file) if traces_file else None
+        return Collector(resource)
+    return OtlpFile(traces_file, resource) if traces_file else None

@@ -1,9 +1,10 @@
-"""An upstream as they are commonly built: an aiohttp handler that encodes and writes token by token, unpaced.
+"""An upstream as they are commonly built: an aiohttp handler that encodes and writes one token per turn of its loop.
 
 A share of bare streams/s says as much about the upstream as about the line: the cheaper it is, the smaller the share.
 So it is told for both, for one that costs next to nothing (`bench.load.upstream`) and for this one.
 """
 
+import asyncio
 import socket
 import time
 
@@ -29,6 +30,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     for index in range(order.tokens):
         await response.write(_event(asked.model, {"content": f"{order.tag}.{words.NUMBERS[index].decode()}"}))
+        await asyncio.sleep(0)  # the next token of a model is never there yet
     await response.write(_event(asked.model, {}, "stop") + b"data: [DONE]\n\n")
     await response.write_eof()
     return response

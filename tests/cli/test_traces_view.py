@@ -4,13 +4,12 @@ import io
 from pathlib import Path
 
 import pytest
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.trace import Status, StatusCode, format_trace_id, set_span_in_context
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
 from rich.console import Console
 
 from protocol import telemetry
+from protocol.spans import Encoded, Spans
 from protocol.telemetry import OtlpFile
 from trunkline import traces
 from trunkline.traces import Span, Value
@@ -127,17 +126,23 @@ def test_the_root_tells_how_the_turn_was() -> None:
 def test_one_trace_is_read_from_what_the_line_writes(tmp_path: Path) -> None:
     """The file as the processes' own exporter makes it, with other traces, and a line that is cut."""
     file = tmp_path / "traces.jsonl"
-    provider = TracerProvider(resource=Resource.create({"service.name": "trunkline-edge"}), shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(OtlpFile(str(file))))
-    tracer = provider.get_tracer("test")
+    exporter = OtlpFile(str(file), {"service.name": "trunkline-edge"})
+    ended: list[Encoded] = []
+    spans = Spans(ended.append, encode=exporter.encode)
     for _ in range(3):
-        root = tracer.start_span("root", attributes={"text": "a", "number": 7, "share": 0.5, "yes": True, "list": [1]})
-        child = tracer.start_span("child", context=set_span_in_context(root))
-        child.set_status(Status(StatusCode.ERROR))
+        root = spans.start(
+            "root",
+            Context(),
+            kind=SpanKind.SERVER,
+            attributes={"text": "a", "number": 7, "share": 0.5, "yes": True, "list": ("1",)},
+        )
+        child = root.child("child")
+        child.fail(None)
         child.end()
         root.end()
-    provider.shutdown()
-    wanted = format_trace_id(root.get_span_context().trace_id)
+    exporter.export(ended)
+    exporter.shutdown()
+    wanted = root.trace_id
     with file.open("ab") as more:
         more.write(b'{"resourceSpans": [' + wanted.encode())
 

@@ -3,15 +3,16 @@
 import asyncio
 import logging
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from aiohttp import web
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.trace import SpanKind
 
 from bench.processes import free_ports
 from protocol.collector import Collector
+from protocol.spans import Encoded, Spans
 
 SDK = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 
@@ -27,16 +28,16 @@ def port(monkeypatch: pytest.MonkeyPatch) -> int:
 
 @pytest.fixture
 def collector(port: int) -> Iterator[Collector]:
-    collector = Collector()
+    collector = Collector({})
     yield collector
     collector.shutdown()
 
 
 @pytest.fixture
-def span() -> ReadableSpan:
-    span: Any = TracerProvider(shutdown_on_exit=False).get_tracer("test").start_span("one")
-    span.end()
-    return span._readable_span()  # type: ignore[no-any-return]
+def span() -> Encoded:
+    ended: list[Encoded] = []
+    Spans(ended.append).start("one", Context(), kind=SpanKind.SERVER).end()
+    return ended[0]
 
 
 async def taken(_: web.Request) -> web.Response:
@@ -51,7 +52,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def test_a_collector_that_is_away_is_told_of_once_and_again_when_it_is_back(
-    collector: Collector, port: int, span: ReadableSpan, caplog: pytest.LogCaptureFixture
+    collector: Collector, port: int, span: Encoded, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The SDK's own reason once, ours once; then silence until a batch has come through."""
     caplog.set_level(logging.ERROR, "opentelemetry")
