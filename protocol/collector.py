@@ -10,14 +10,14 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from protocol import otlp
 
 log = logging.getLogger("traces")
-_sdk_log = logging.getLogger(OTLPSpanExporter.__module__)
+_sdk_log = logging.getLogger("opentelemetry.exporter")
 
 
 class Collector(SpanExporter):
     """The collector that the environment names (OTEL_EXPORTER_OTLP_…).
 
-    The SDK's exporter says of every batch why it failed. Here only the first one's reason is heard until a batch has
-    come through again; the log never has the address, which may hold a password.
+    The SDK says of every batch why it failed, and to which address, which may hold a password or a token. Here only the
+    first failure is told until a batch has come through again, and by its kind alone.
     """
 
     encode = staticmethod(otlp.to_protobuf)
@@ -26,15 +26,17 @@ class Collector(SpanExporter):
         self._resource = resource
         self._exporter: Any = OTLPSpanExporter()
         self._away = False
-        _sdk_log.addFilter(self._new)
+        _sdk_log.setLevel(logging.CRITICAL + 1)
 
     def export(self, spans: Sequence[Any]) -> SpanExportResult:
         """Send a batch of `Encoded` spans; blocks, and tries again for up to OTEL_EXPORTER_OTLP_TIMEOUT (10 s)."""
         request = otlp.protobuf_request(self._resource, otlp.SCOPE, [span.data for span in spans])
-        away = not self._exporter._client.export(request).success
+        result = self._exporter._client.export(request)
+        away = not result.success
         if away and not self._away:
             log.warning(
-                "no collector takes our spans: turns go on, their traces are lost; see OTEL_EXPORTER_OTLP_ENDPOINT"
+                "no collector takes our spans (%s): turns go on, traces are lost; see OTEL_EXPORTER_OTLP_ENDPOINT",
+                result.status_code or type(result.error).__name__,
             )
         elif self._away and not away:
             log.info("the collector takes our spans again")
@@ -44,7 +46,3 @@ class Collector(SpanExporter):
     def shutdown(self) -> None:
         """Give up what is under way."""
         self._exporter.shutdown()
-        _sdk_log.removeFilter(self._new)
-
-    def _new(self, record: logging.LogRecord) -> bool:
-        return not self._away

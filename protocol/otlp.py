@@ -166,6 +166,10 @@ def to_json(span: Ended) -> bytes:
             {"timeUnixNano": str(one.at_ns), "name": one.name, "attributes": _json_attributes(one.attributes)}
             for one in span.events
         ]
+    return _dumps(said)
+
+
+def _dumps(said: dict[str, Any]) -> bytes:
     try:
         return _json(said)
     except UnicodeEncodeError:  # half a character, such as a header may bring
@@ -174,6 +178,6 @@ def to_json(span: Ended) -> bytes:
 
 def json_request(resource: Attributes, scope: str, spans: Iterable[bytes]) -> bytes:
     """An ExportTraceServiceRequest of spans that are encoded."""
+    origin = Raw(_dumps({"attributes": _json_attributes(resource)}))
     scoped = {"scope": {"name": scope}, "spans": [Raw(span) for span in spans]}
-    told = {"resource": {"attributes": _json_attributes(resource)}, "scopeSpans": [scoped]}
-    return _json({"resourceSpans": [told]})
+    return _json({"resourceSpans": [{"resource": origin, "scopeSpans": [scoped]}]})

@@ -27,6 +27,10 @@ class Disconnected(Exception):
     """The bus is away. Nothing is buffered to be said late."""
 
 
+class UnknownClient(Exception):
+    """The client library does not do what this file relies on."""
+
+
 class NoResponders(Exception):
     """Nobody listens on that subject."""
 
@@ -154,7 +158,6 @@ class NatsWire:
                 ping_interval=PING_INTERVAL_S,
                 max_outstanding_pings=PINGS_LOST,
                 pending_size=0,  # refuse while disconnected: what is said late is worth nothing
-                skip_subject_validation=True,  # they are all made in `subjects`
                 error_cb=self._on_error,
                 disconnected_cb=self._went,
                 closed_cb=self._closed,
@@ -239,11 +242,16 @@ class NatsWire:
             raise Disconnected("the bus is away")
         self._send(subject, data, reply, headers)
 
-    def _send(self, subject: str, data: bytes, reply: str, headers: Mapping[str, str] | None) -> None:
+    def _send(self, subject: str, data: bytes, reply: str, headers: Mapping[str, str] | None) -> bool:
+        """Whether nats-py took it."""
         try:
             _at_once(self._client.publish(subject, data, reply=reply, headers=headers))
+        except UnknownClient:
+            raise
         except Exception as error:  # away between the check and the write: a loss like any other
             log.debug("not sent to %s: %s", subject, error)
+            return False
+        return True
 
     async def subscribe(self, subject: str, callback: Callback) -> Subscription:
         def hand_over(message: Any) -> None:
@@ -269,7 +277,8 @@ class NatsWire:
         self._asked[number] = answer
         timer = loop.call_later(timeout_s, _too_late, answer)
         try:
-            self._send(subject, data, f"{self._answers}.{number}", headers)
+            if not self._send(subject, data, f"{self._answers}.{number}", headers):
+                raise Disconnected("the bus is away")
             arrived = await answer
         finally:
             timer.cancel()
@@ -303,7 +312,7 @@ def _at_once(publishing: Coroutine[Any, Any, None]) -> None:
     except StopIteration:
         return
     publishing.close()
-    raise RuntimeError("nats-py waits where it never did: it is of a version that Trunkline does not know")
+    raise UnknownClient("nats-py waits where it never did: it is of a version that Trunkline does not know")
 
 
 def _too_late(answer: "asyncio.Future[Arrived]") -> None:

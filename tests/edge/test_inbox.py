@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from edge.inbox import UNSENT_BYTES, Inbox, Stored
 from protocol.messages import Reasoning, Text, ToolCall
 from tests.virtual_time import START_S, play
@@ -36,6 +38,32 @@ def test_a_moment_that_passes_wakes_it_too() -> None:
 
         assert await inbox.take(START_S + 2) == []
         assert asyncio.get_running_loop().time() >= START_S + 2
+
+    play(scene())
+
+
+def test_a_wait_may_end_before_the_one_before_it_would_have() -> None:
+    """One timer serves many waits: it is brought forward, and one that fires too soon ends nothing."""
+
+    async def scene() -> None:
+        inbox, loop = Inbox(), asyncio.get_running_loop()
+        for until, comes_at in ((9.0, 0.5), (2.0, None), (9.0, 3.0), (20.0, None)):
+            if comes_at is not None:
+                loop.call_at(START_S + comes_at, inbox.push, Text("a"))
+            assert await inbox.take(START_S + until) == ([] if comes_at is None else [Text("a")])
+            assert loop.time() - START_S == pytest.approx(until if comes_at is None else comes_at, abs=0.01)
+
+    play(scene())
+
+
+def test_nothing_fires_for_an_inbox_that_is_closed() -> None:
+    async def scene() -> None:
+        inbox, loop = Inbox(), asyncio.get_running_loop()
+        loop.call_later(0.5, inbox.push, Text("a"))
+        await inbox.take(START_S + 9)
+        inbox.close()
+
+        assert inbox._timer is None
 
     play(scene())
 

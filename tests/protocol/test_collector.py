@@ -14,15 +14,13 @@ from bench.processes import free_ports
 from protocol.collector import Collector
 from protocol.spans import Encoded, Spans
 
-SDK = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
-
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> int:
     """Where nobody listens yet."""
     [port] = free_ports(1)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://secret:word@127.0.0.1:{port}")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1.5")
     return port
 
 
@@ -54,8 +52,8 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_a_collector_that_is_away_is_told_of_once_and_again_when_it_is_back(
     collector: Collector, port: int, span: Encoded, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The SDK's own reason once, ours once; then silence until a batch has come through."""
-    caplog.set_level(logging.ERROR, "opentelemetry")
+    """Once, by the kind of failure; then silence until a batch has come through."""
+    caplog.set_level(logging.DEBUG, "opentelemetry")
     caplog.set_level(logging.INFO, "traces")
 
     async def export() -> SpanExportResult:
@@ -63,7 +61,8 @@ async def test_a_collector_that_is_away_is_told_of_once_and_again_when_it_is_bac
 
     assert await export() is SpanExportResult.FAILURE
     assert "secret" not in caplog.text
-    assert told(caplog) == [f"{SDK} ERROR", "traces WARNING"]
+    assert str(port) not in caplog.text
+    assert told(caplog) == ["traces WARNING"]
     assert await export() is SpanExportResult.FAILURE
     assert told(caplog) == []
 
@@ -78,4 +77,4 @@ async def test_a_collector_that_is_away_is_told_of_once_and_again_when_it_is_bac
 
     await runner.cleanup()
     assert await export() is SpanExportResult.FAILURE
-    assert told(caplog) == [f"{SDK} ERROR", "traces WARNING"]
+    assert told(caplog) == ["traces WARNING"]

@@ -1,6 +1,7 @@
 """What is written by hand here, read again by the protocol's own generated code."""
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -125,6 +126,7 @@ def test_half_a_character_such_as_a_header_may_bring_breaks_nothing(encode: Call
     ended = Ended("a\udc80", 1, 2, "", 0, 0, 1, 1, 2, {"key": "b\udc80"}, [], None)
 
     assert b"key" in encode(ended)
+    assert b"key" in otlp.json_request({"key": "b\udc80"}, "s", [])
 
 
 def test_a_trace_that_is_not_sampled_is_not_handed_over() -> None:
@@ -135,6 +137,17 @@ def test_a_trace_that_is_not_sampled_is_not_handed_over() -> None:
 
     assert ended == []
     assert root.headers()["traceparent"].endswith("-00")
+
+
+@pytest.mark.parametrize(("tier", "flags"), [("edge", "00"), ("worker", "01")])
+def test_an_edge_samples_as_the_environment_says_and_a_worker_as_its_edge_did(
+    tier: str, flags: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    spans, _ = telemetry.spans_for(tier, "p", traces_file=None, environ=os.environ)
+    above = telemetry.context_of({"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"})
+
+    assert spans.start("root", above, kind=SpanKind.SERVER).headers()["traceparent"].endswith(f"-{flags}")
 
 
 def test_a_remote_parent_gives_the_trace_its_id_and_its_state() -> None:

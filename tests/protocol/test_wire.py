@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from protocol.wire import Arrived, Disconnected, NatsWire, NoResponders, tell
+from protocol.wire import Arrived, Disconnected, NatsWire, NoResponders, UnknownClient, tell
 from tests.virtual_time import play
 
 
@@ -26,6 +26,7 @@ class Client:
         self.published: list[tuple[str, bytes]] = []
         self.subscribed: dict[str, Callable[[Any], Awaitable[None]]] = {}
         self.replies: list[str] = []
+        self._pending: list[bytes] = []
         self.called: dict[str, Any] = {}
 
     async def connect(self, servers: list[str], **options: Any) -> None:
@@ -84,10 +85,27 @@ def test_publishers_never_wait_and_order_is_kept() -> None:
     connected(scene)
 
 
+def test_a_client_library_that_waits_where_it_never_did_is_told_of_at_once() -> None:
+    async def scene(wire: NatsWire, client: Client) -> None:
+        with pytest.raises(UnknownClient):
+            wire.publish("waits", b"")
+
+    connected(scene)
+
+
+def test_a_request_that_the_client_does_not_take_fails_at_once() -> None:
+    async def scene(wire: NatsWire, client: Client) -> None:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(Disconnected):
+            await wire.request("broken", b"", timeout_s=5.0)
+        assert asyncio.get_running_loop().time() == began
+
+    connected(scene)
+
+
 def test_one_message_that_cannot_be_sent_holds_up_no_other() -> None:
     async def scene(wire: NatsWire, client: Client) -> None:
         wire.publish("broken", b"")
-        wire.publish("waits", b"")
         wire.publish("s", b"1")
 
         assert client.published == [("s", b"1")]
@@ -97,7 +115,9 @@ def test_one_message_that_cannot_be_sent_holds_up_no_other() -> None:
 
 def test_while_the_bus_is_away_nothing_is_buffered_to_be_said_late() -> None:
     async def scene(wire: NatsWire, client: Client) -> None:
+        client._pending = [b"PUB s 6\r\nunsent\r\n"]
         await client.called["disconnected_cb"]()
+        assert client._pending == [], "nats-py would say it late"
 
         with pytest.raises(Disconnected):
             wire.publish("s", b"late")

@@ -519,6 +519,7 @@ TOGETHER: dict[str, tuple[list[Frame], list[Frame]]] = {
         [Text("a"), Text("c", (TOKEN,)), Text("b")],
         [Text("a"), Text("c", (TOKEN,)), Text("b")],
     ),
+    "not without end": ([Text("a" * 16_000), Text("b" * 9_000)], [Text("a" * 16_000), Text("b" * 9_000)]),
     "before the end": ([Text("a"), Text("b"), Finished("stop")], [Text("ab"), Finished("stop")]),
 }
 

@@ -245,7 +245,7 @@ def joined(frames: Iterable[Frame]) -> Iterator[Frame]:
     text = ""
     try:
         for frame in frames:
-            if type(frame) is Text and frame.logprobs is None and len(text) < JOINED_CHARS:
+            if type(frame) is Text and frame.logprobs is None and len(text) + len(frame.text) <= JOINED_CHARS:
                 text += frame.text
                 continue
             if text:
