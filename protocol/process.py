@@ -20,6 +20,10 @@ GARBAGE = 10_000  # objects between two collections; Python's 700 are a few mill
 Running = Coroutine[None, None, int]
 
 
+class NoJetStream(Disconnected):
+    """The server is there, but keeps no streams."""
+
+
 def run(running: Callable[[], Running], new_loop: Callable[[], asyncio.AbstractEventLoop]) -> int:
     """Run one process until its end; the exit code. What stops the start is one sentence on stderr.
 
@@ -33,6 +37,8 @@ def run(running: Callable[[], Running], new_loop: Callable[[], asyncio.AbstractE
             return runner.run(running())
     except SettingsError as error:
         return end(USAGE, str(error))
+    except NoJetStream as error:
+        return end(UNREACHABLE, str(error))
     except Disconnected as error:
         return end(UNREACHABLE, f"{error}; start one with `trunkline up`, or set TRUNKLINE_NATS__URL")
     except (OSError, ExceptionGroup) as error:
@@ -66,13 +72,13 @@ async def open_bus(opening: Coroutine[None, None, None]) -> None:
     """Find or make the streams.
 
     Raises:
-        Disconnected: JetStream is not usable; the sentence says why.
+        NoJetStream: the sentence says why.
     """
     try:
         await opening
     except (StreamError, NoResponders, TimeoutError) as error:
-        why = str(error) or type(error).__name__
-        raise Disconnected(f"the NATS server's JetStream is not usable ({why}); start the server with it on") from None
+        why = "nobody answers for it" if isinstance(error, NoResponders) else str(error) or "it does not answer in time"
+        raise NoJetStream(f"the NATS server's JetStream is not usable ({why}); start the server with it on") from None
 
 
 def _refused(error: Exception) -> str:

@@ -58,7 +58,9 @@ def load(environ: Mapping[str, str], *, config: Path | None = None) -> Settings:
             return parse(None, environ)
         raise SettingsError(f"{path}: no such file; name another with --config or {CONFIG}") from None
     except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+        raise SettingsError(
+            f"{path}: cannot be read: {error.strerror}; name another with --config or {CONFIG}"
+        ) from None
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
 

@@ -73,7 +73,7 @@ def read(text: str, environ: Mapping[str, str], *, name: str) -> Source:
     try:
         return Source(name=name, text=text, tables=tomllib.loads(text), environ=environ)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{name}: not valid TOML: {error}") from None
+        raise SettingsError(f"{name}: not valid TOML: {error}; mend that line") from None
     except RecursionError:
         raise SettingsError(f"{name}: not valid TOML: nested too deep") from None
 

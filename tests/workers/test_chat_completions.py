@@ -505,6 +505,26 @@ async def test_a_continuation_repeats_nothing(
     assert len(fake.seen[0].json["messages"]) == (2 if prefill else 3)
 
 
+# --- no connection --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("base_url", "why"),
+    [
+        ("http://127.0.0.1:1/v1", "it cannot be connected to"),
+        ("http://no-such-host.invalid/v1", "its name is not known"),
+        ("https://127.0.0.1:1/v1", "it cannot be connected to"),
+    ],
+)
+async def test_why_there_is_no_answer_is_said_in_words_and_without_an_address(
+    session: ClientSession, base_url: str, why: str
+) -> None:
+    nowhere = ChatCompletions("gpt", settings.Target(base_url=base_url, model="up"), session=session)
+    *_, error = await listen(nowhere)
+
+    assert str(error) == f"no answer from target 'gpt': {why}"
+
+
 # --- what is read together --------------------------------------------------------------------------
 
 TOKEN = TokenLogprob("c", -0.1)

@@ -21,6 +21,8 @@ from prompt_toolkit.input import create_input
 from prompt_toolkit.input.typeahead import store_typeahead
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
+from prompt_toolkit.output import Output, create_output
+from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.shortcuts import CompleteStyle
 
 READ_BYTES = 65536
@@ -51,6 +53,14 @@ class Keyboard(Protocol):
         """Write something while somebody may be typing."""
 
 
+def _output() -> Output:
+    """Never asks where its cursor is: a terminal that does not answer would hold up the first line."""
+    output = create_output()
+    if isinstance(output, Vt100_Output):
+        output.enable_cpr = False
+    return output
+
+
 class EditingKeyboard:
     """A terminal with prompt_toolkit on it."""
 
@@ -59,6 +69,7 @@ class EditingKeyboard:
         self._session: PromptSession[str] = PromptSession(
             history=InMemoryHistory(),  # what callers say is kept nowhere
             input=self._input,
+            output=_output(),
             completer=WordCompleter(list(words), sentence=True),
             complete_while_typing=False,
             complete_style=CompleteStyle.READLINE_LIKE,

@@ -16,10 +16,15 @@ from weakref import WeakSet
 
 import msgspec
 from aiohttp import (
+    ClientConnectorCertificateError,
+    ClientConnectorDNSError,
+    ClientConnectorError,
     ClientError,
     ClientOSError,
+    ClientPayloadError,
     ClientResponse,
     ClientSession,
+    ClientSSLError,
     ClientTimeout,
     DummyCookieJar,
     ServerDisconnectedError,
@@ -177,7 +182,7 @@ class ChatCompletions:
             raise deadlines.error(self.name) from None
         except (ClientError, OSError) as error:
             log.warning("target %s: %s: %s", self.name, type(error).__name__, error)  # the caller need not see hosts
-            raise UpstreamError(f"no answer from target {self.name!r}: {type(error).__name__}") from None
+            raise UpstreamError(f"no answer from target {self.name!r}: {_why(error)}") from None
         raise upstream_errors.from_status(
             response.status, said, response.headers, target=self.name, key=self._key, now=datetime.now(UTC)
         )
@@ -230,9 +235,25 @@ class ChatCompletions:
                 return b""
             if watch.expired:
                 raise deadlines.error(self.name) from None
-            raise UpstreamError(f"target {self.name!r} broke off: {type(error).__name__}") from None
+            raise UpstreamError(f"target {self.name!r} broke off: {_why(error)}") from None
         finally:
             watch.done()
+
+
+WORDS = (
+    (ClientConnectorDNSError, "its name is not known"),
+    (ClientConnectorCertificateError, "its certificate is not trusted"),
+    (ClientSSLError, "it does not speak TLS as asked"),
+    (ClientConnectorError, "it cannot be connected to"),
+    (ServerDisconnectedError, "it hung up"),
+    (ClientPayloadError, "it hung up in the middle"),
+    (ClientOSError, "the connection is lost"),
+)
+"""What a caller may hear of a failure: no host, no port. The more telling kinds come first."""
+
+
+def _why(error: Exception) -> str:
+    return next((words for kind, words in WORDS if isinstance(error, kind)), "the connection failed")
 
 
 def _over(seam: Seam | None, frames: Iterator[Frame]) -> Iterator[Frame]:
