@@ -23,8 +23,8 @@ class Answer(Protocol):
     async def begin(self) -> None:
         """Send the headers now, though nothing has come yet, and a sign of life."""
 
-    async def say(self, frames: Iterable[Delta]) -> None:
-        """Frames of the answer, in one write."""
+    async def say(self, frames: Iterable[Delta], *, ends: bool) -> None:
+        """Frames of the answer, in one write; `ends`: the end follows at once, and they may leave with it."""
 
     async def ping(self) -> None:
         """A sign of life that no client takes for content."""
@@ -64,26 +64,27 @@ class StreamAnswer:
         self._dialect = dialect
         self._turn = turn
         self._headers = headers
+        self._held = b""  # what leaves with the end
         self.response: web.StreamResponse = EventStream(headers={**headers, **STREAM_HEADERS})
         self.response.content_type = dialect.content_type
         self.response.charset = "utf-8"
 
-    async def _open(self) -> None:
+    async def _opening(self) -> bytes:
+        """What goes before the next bytes; the headers leave with them."""
+        if self._turn.headers_sent:
+            return b""
         self._turn.headers_sent = True
         await self.response.prepare(self._request)
-        opening = self._dialect.opening()
-        if opening:
-            await self.response.write(opening)
+        return self._dialect.opening()
 
     async def begin(self) -> None:
-        await self._open()
-        await self.response.write(sse.PING)
+        await self.response.write(await self._opening() + sse.PING)
 
-    async def say(self, frames: Iterable[Delta]) -> None:
-        if not self._turn.headers_sent:
-            await self._open()
-        data = b"".join(map(self._dialect.delta, frames))
-        if data:
+    async def say(self, frames: Iterable[Delta], *, ends: bool) -> None:
+        data = await self._opening() + b"".join(map(self._dialect.delta, frames))
+        if ends:
+            self._held = data
+        elif data:
             await self.response.write(data)
 
     async def ping(self) -> None:
@@ -106,10 +107,7 @@ class StreamAnswer:
         abort(self._request)
 
     async def _end(self, data: bytes) -> None:
-        if not self._turn.headers_sent:
-            await self._open()
-        await self.response.write(data)
-        await self.response.write_eof()
+        await self.response.write_eof(await self._opening() + self._held + data)
 
 
 class BodyAnswer:
@@ -125,7 +123,7 @@ class BodyAnswer:
     async def begin(self) -> None:
         pass
 
-    async def say(self, frames: Iterable[Delta]) -> None:
+    async def say(self, frames: Iterable[Delta], *, ends: bool) -> None:
         pass  # the turn collects them
 
     async def ping(self) -> None:

@@ -12,6 +12,7 @@ log = logging.getLogger(__name__)
 
 WAITING = 10_000  # records that wait while the bus is away
 AT_ONCE = 64
+GATHER_S = 0.02  # what ends meanwhile is one write and one read, for us and for the server
 TRIES = 20
 PAUSE_S = 0.25
 
@@ -25,14 +26,23 @@ class Records:
     def __init__(self, send: Send, dropped: Callable[[], None]) -> None:
         self._send = send
         self._dropped = dropped
+        self._loop = asyncio.get_running_loop()
+        self._gathered: list[TurnRecord] = []
         self._queue: asyncio.Queue[TurnRecord] = asyncio.Queue(WAITING)
 
     def put(self, record: TurnRecord) -> None:
         """Hand over; never waits."""
-        try:
-            self._queue.put_nowait(record)
-        except asyncio.QueueFull:
-            self._dropped()
+        if not self._gathered:
+            self._loop.call_later(GATHER_S, self._release)
+        self._gathered.append(record)
+
+    def _release(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for record in gathered:
+            try:
+                self._queue.put_nowait(record)
+            except asyncio.QueueFull:
+                self._dropped()
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -42,6 +52,7 @@ class Records:
 
     async def flush(self, timeout_s: float) -> None:
         """Return once every record is sent or given up. Raises TimeoutError."""
+        self._release()
         async with asyncio.timeout(timeout_s):
             await self._queue.join()
 

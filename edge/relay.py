@@ -90,7 +90,6 @@ class Relay:
         self._wrote_at = began
         self._has_content = False
         self._last: Event | None = None
-        self._asked = False  # a claim was cancelled for its bill
 
     @property
     def inbox(self) -> Inbox:
@@ -148,15 +147,13 @@ class Relay:
         if self._line is None or self.over:
             return
         self._bus.stop(self._line)
-        self._asked = True
         until = self._now() + CONFIRM_S
         while not await self._confirmed(until):
             pass
 
     def record(self) -> TurnRecord:
         """What the turn was; once, when it is over or settled."""
-        if not self._asked:
-            self._settle_finished()
+        self._settle_finished()
         self._inbox.close()
         return self._watch.end(self._turn, now=self._now())
 
@@ -230,7 +227,7 @@ class Relay:
             if isinstance(event, DELTAS):
                 frames.append(event)
             else:
-                await self._say(frames)
+                await self._say(frames, ends=isinstance(event, Finished))
                 frames = []
                 if await self._next(self._decide(event)):
                     return True
@@ -244,7 +241,7 @@ class Relay:
         elif self._line is not None and self._line.fence.owner is not None:
             self._watch.claimed(now, self._line.offered_at, self._line.fence.owner.worker_id)
 
-    async def _say(self, frames: list[Delta]) -> None:
+    async def _say(self, frames: list[Delta], *, ends: bool = False) -> None:
         if not frames:
             return
         now = self._wrote_at = self._now()
@@ -254,7 +251,7 @@ class Relay:
             self._has_content = True
             self._watch.content(now)
         self._inbox.writing = True
-        await self._answer.say(frames)
+        await self._answer.say(frames, ends=ends)
         self._inbox.writing = False
 
     def _decide(self, event: Event) -> Next:
@@ -301,6 +298,7 @@ class Relay:
             total_ms=math.ceil(max(self._total_at - now, 0.001) * 1000),
             said=said,
         )
+        self._last = None  # an earlier claim's is on the bill already
         trace = self._watch.offering(self._pool, now)
         self._line = self._bus.offer(
             self._pool, job.model, codec.encode(job), budget_s=budget_s, trace=trace, inbox=self._inbox

@@ -16,7 +16,7 @@ GZIP_OR_ZLIB = zlib.MAX_WBITS | 32  # as the data's own header says
 async def read_body(request: web.Request) -> bytes:
     """Raises ServiceError: too large, too slow, or not readable."""
     try:
-        async with asyncio.timeout(BODY_S):
+        async with asyncio.timeout(None if request.content.is_eof() else BODY_S):
             body = await request.read()
     except TimeoutError:
         raise RequestTimeout(f"the body did not arrive within {BODY_S:g} s") from None

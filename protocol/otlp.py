@@ -19,6 +19,10 @@ Attributes = Mapping[str, Value]
 
 SCOPE = "trunkline"
 REMOTE_KNOWN, REMOTE = 0x100, 0x200  # of the flags: whether the parent came from another process
+NAME_CHARS = 24
+SMALL = range(1024)
+BYTES = [bytes((number,)) for number in range(0x80)]
+DOUBLE = b"\x21"  # field 4, eight bytes
 _int64 = struct.Struct("<Q")
 _int32 = struct.Struct("<I")
 _double = struct.Struct("<d")
@@ -54,6 +58,8 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 def _varint(number: int) -> bytes:
+    if number < 0x80:
+        return BYTES[number]
     parts = bytearray()
     while number > 0x7F:
         parts.append(number & 0x7F | 0x80)
@@ -62,11 +68,12 @@ def _varint(number: int) -> bytes:
     return bytes(parts)
 
 
+LENGTHS = [_varint(number << 3 | 2) for number in range(17)]
+
+
 def _field(number: int, data: bytes) -> bytes:
     """A field of a known length."""
-    size = len(data)
-    length = bytes((size,)) if size < 0x80 else _varint(size)
-    return _tag(number, 2) + length + data
+    return LENGTHS[number] + _varint(len(data)) + data
 
 
 @lru_cache(maxsize=256)
@@ -82,19 +89,38 @@ def _text(number: int, text: str) -> bytes:
 
 def _value(value: Value) -> bytes:
     """An AnyValue."""
+    if isinstance(value, float):
+        return DOUBLE + _double.pack(value)
     if isinstance(value, str):
         return _field(1, value.encode("utf-8", "replace"))
     if isinstance(value, bool):
         return _tag(2, 0) + (b"\x01" if value else b"\x00")
     if isinstance(value, int):
         return _tag(3, 0) + _varint(value & 0xFFFFFFFFFFFFFFFF)
-    if isinstance(value, float):
-        return _tag(4, 1) + _double.pack(value)
     return _field(5, b"".join([_field(1, _value(one)) for one in value]))
 
 
+def _attribute(number: int, key: str, value: Value) -> bytes:
+    return _field(number, _text(1, key) + _field(2, _value(value)))
+
+
+_known = lru_cache(maxsize=4096, typed=True)(_attribute)
+
+
+def _is_of_few(value: Value) -> bool:
+    """Whether it will be said again and again: a name, an outcome, a status; no id, no duration."""
+    if isinstance(value, str):
+        return len(value) <= NAME_CHARS
+    return type(value) is int and value in SMALL
+
+
 def _attributes(number: int, attributes: Attributes) -> bytes:
-    return b"".join([_field(number, _text(1, key) + _field(2, _value(value))) for key, value in attributes.items()])
+    return b"".join(
+        [
+            _known(number, key, value) if _is_of_few(value) else _attribute(number, key, value)
+            for key, value in attributes.items()
+        ]
+    )
 
 
 def to_protobuf(span: Ended) -> bytes:

@@ -80,6 +80,16 @@ def parse_pub_ack(data: bytes) -> PubAck:
     return PubAck(full=full, error=None if full else ack.error.description)
 
 
+def is_first_delivery(ack: str) -> bool:
+    """Whether a delivery with this ack subject is the first of its job.
+
+    Source: nats.go, the subject's two forms: `$JS.ACK.<stream>.<consumer>.<deliveries>.…`, nine words, and with the
+    domain and the account before the stream at least eleven.
+    """
+    words = ack.split(".")
+    return words[4 if len(words) == 9 else 6 : 7][:1] == ["1"]
+
+
 def job_headers(msg_id: str, budget_s: float, trace: dict[str, str]) -> dict[str, str]:
     """Headers of an offer. Whole seconds, rounded up: NATS sweeps, it does not keep deadlines."""
     return {"Nats-Msg-Id": msg_id, "Nats-TTL": str(max(1, -int(-budget_s // 1))), **trace}

@@ -85,8 +85,9 @@ class WorkerBus:
         self._running: dict[int, Delivery] = {}  # those whose last frame is still to come
         self._closed: dict[int, float] = {}  # claim -> when its last frame went out
         self._edges = Edges()
-        self._echoes: dict[int, asyncio.Future[None]] = {}
+        self._echoes: dict[int, list[asyncio.Future[bool]]] = {}
         self._echo_number = 0
+        self._echo_for: list[asyncio.Future[bool]] = []  # what is claimed together shares the next one
         self._wake = asyncio.Event()
         self._away_since: float | None = None
         self._here_at = 0.0
@@ -191,9 +192,10 @@ class WorkerBus:
 
         def receive(message: Arrived) -> None:
             if message.status is None:
+                fresh = pull.stood_open(self._loop.time()) and streams.is_first_delivery(message.reply)
                 if pull.delivered():
                     self._wake.set()
-                self._take(pool, message)
+                self._take(pool, message, fresh=fresh)
             elif last_token(message.subject) == str(pull.number) and message.status != "100":
                 self._on_status(pull, message.status)
 
@@ -208,11 +210,11 @@ class WorkerBus:
             pull.closed(wait_s=HEAL_S, now=self._loop.time())
         self._wake.set()
 
-    def _take(self, pool: str, message: Arrived) -> None:
+    def _take(self, pool: str, message: Arrived, *, fresh: bool) -> None:
         """Claim a delivery before anything else is done with it."""
         address = self._subjects.parse_job(message.subject)
         now = self._loop.time()
-        delivery = self._claim(pool, message, address, now)
+        delivery = self._claim(pool, message, address, now, fresh=fresh)
         if delivery is None:
             return
         if len(self._running) > self.slots:
@@ -222,7 +224,7 @@ class WorkerBus:
         else:
             self._start(delivery)
 
-    def _claim(self, pool: str, message: Arrived, address: JobSubject, now: float) -> Delivery | None:
+    def _claim(self, pool: str, message: Arrived, address: JobSubject, now: float, *, fresh: bool) -> Delivery | None:
         headers = message.headers or {}
         try:
             job = codec.decode_job(message.data)
@@ -240,6 +242,7 @@ class WorkerBus:
             trace={name: headers[name] for name in TRACE_HEADERS if name in headers},
             now=now,
             send=self._send_frame,
+            fresh=fresh,
         )
         self._claims[delivery.claim] = self._running[delivery.claim] = delivery
         self._observer.claimed()
@@ -267,8 +270,11 @@ class WorkerBus:
         """Return when the claim is with the server and its edge listens there; a dead edge's job never begins.
 
         The server answers in order: where nobody listens, it says so before our echo comes back. Where it does, the
-        claim waits for the verdict, and is cancelled by it.
+        claim waits for the verdict, and is cancelled by it. A fresh job's edge need not be looked for: that would cost
+        every turn a way to the server and back.
         """
+        if delivery.fresh and not self._edges.suspected(delivery.edge_id, self._loop.time()):
+            return
         while not await self._echo() or self._edges.suspected(  # noqa: ASYNC110 - no event ends a suspicion
             delivery.edge_id, self._loop.time()
         ):
@@ -276,24 +282,29 @@ class WorkerBus:
 
     async def _echo(self) -> bool:
         """Send something to ourselves, after all that was sent before; whether it came back."""
+        if not self._echo_for:
+            self._loop.call_soon(self._send_echo)
+        back: asyncio.Future[bool] = self._loop.create_future()
+        self._echo_for.append(back)
+        return await back
+
+    def _send_echo(self) -> None:
         self._outbox.flush()
         self._echo_number += 1
-        number, back = self._echo_number, self._loop.create_future()
-        self._echoes[number] = back
+        waiting, self._echo_for = self._echo_for, []
         try:
-            self._wire.publish(self._subjects.worker_echo(self.worker_id), str(number).encode())
-            async with asyncio.timeout(ECHO_S):
-                await back
-        except (TimeoutError, Disconnected):
-            return False
-        finally:
-            del self._echoes[number]
-        return True
+            self._wire.publish(self._subjects.worker_echo(self.worker_id), str(self._echo_number).encode())
+        except Disconnected:
+            _tell_all(waiting, False)
+        else:
+            self._echoes[self._echo_number] = waiting
+            self._loop.call_later(ECHO_S, self._echoed, self._echo_number, False)
 
     def _on_echo(self, message: Arrived) -> None:
-        back = self._echoes.get(int(message.data))
-        if back is not None and not back.done():
-            back.set_result(None)
+        self._echoed(int(message.data), True)
+
+    def _echoed(self, number: int, came_back: bool) -> None:
+        _tell_all(self._echoes.pop(number, []), came_back)
 
     def _terminate(self, ack: str) -> None:
         self._observer.terminated()
@@ -403,3 +414,9 @@ class WorkerBus:
         """Return once the server has all frames. Raises TimeoutError, Disconnected."""
         self._outbox.flush()
         await self._wire.flush()
+
+
+def _tell_all(waiting: list["asyncio.Future[bool]"], what: bool) -> None:
+    for future in waiting:
+        if not future.done():
+            future.set_result(what)

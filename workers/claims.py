@@ -37,6 +37,7 @@ class Delivery:
         trace: Mapping[str, str],
         now: float,
         send: Callable[[str, Addressed], None],
+        fresh: bool = False,
     ) -> None:
         self.job = job
         self.pool = pool
@@ -46,8 +47,8 @@ class Delivery:
         self.ack = ack
         self.trace = trace
         self.listed_at = now
+        self.fresh = fresh  # its edge lived a moment ago
         self.state = Claim.NEW
-        self.usage = Usage()
         self.stop: Callable[[], object] | None = None  # cancels the task that runs it
         self.stopped_for: ServiceError | None = None
         self._send = send
@@ -87,7 +88,7 @@ class Delivery:
     def fail(self, error: ServiceError, *, usage: Usage | None = None) -> None:
         """The last frame of a job that came to no end. Nothing happens where one is out."""
         if not self.closed:
-            self.emit(replace(to_failed(error), usage=usage or self.usage))
+            self.emit(replace(to_failed(error), usage=usage or Usage()))
 
     def cancel(self, why: ServiceError | None = None) -> None:
         """Stop the task that runs this claim; it answers with a last frame. Repeated: nothing."""

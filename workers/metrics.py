@@ -25,7 +25,8 @@ class Metrics:
             buckets=telemetry.BUCKETS_S,
             registry=r,
         )
-        self._tokens = Counter(telemetry.TOKENS, "Tokens, as counted or estimated", ["direction"], registry=r)
+        tokens = Counter(telemetry.TOKENS, "Tokens, as counted or estimated", ["direction"], registry=r)
+        self._input, self._output = tokens.labels("input"), tokens.labels("output")
 
     def claimed(self) -> None:
         """One delivery was taken."""
@@ -40,5 +41,5 @@ class Metrics:
         self._generations.labels("finished" if isinstance(last, Finished) else last.code).inc()
         if last.timings.first_content_ms is not None:
             self._first.labels(last.target).observe(last.timings.first_content_ms / 1000)
-        self._tokens.labels("input").inc(last.usage.prompt)
-        self._tokens.labels("output").inc(last.usage.completion)
+        self._input.inc(last.usage.prompt)
+        self._output.inc(last.usage.completion)

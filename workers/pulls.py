@@ -5,6 +5,7 @@ from collections.abc import Iterable
 EXPIRES_S = 1.0
 GRACE_S = 0.5  # after the expiry, for a server that says nothing
 HEAL_S = 0.1  # before a pull that found no stream is tried again
+OPEN_S = 0.03  # by then the server has sent what had been waiting when the pull came
 
 
 class Pull:
@@ -25,6 +26,10 @@ class Pull:
         self.pulled_at = now
         self.closes_at = now + EXPIRES_S + GRACE_S
         return self.number
+
+    def stood_open(self, now: float) -> bool:
+        """Whether it has waited for jobs, and not they for it: what comes now was offered a moment ago."""
+        return self.open_slots > 0 and now - self.pulled_at >= OPEN_S
 
     def delivered(self) -> bool:
         """One job came; True: the batch is full."""

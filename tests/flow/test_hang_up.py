@@ -204,6 +204,27 @@ def test_a_client_that_stops_to_read_a_short_answer_is_let_go_in_the_end() -> No
         line.settle()
 
 
+def test_the_bill_of_a_turn_that_was_handed_on_has_each_claim_once() -> None:
+    """The first claim's last frame is not taken for the second's: twice on the bill, and what was said not at all."""
+    with Line(script=words(400, first_s=1.0, every_s=0.05)) as line:
+        edge, first = line.add_edge(), line.add_worker(drain_s=0.2)
+        client = edge.post()
+        line.until(lambda: line.sayings)
+        line.add_worker()
+        first.drain()
+        line.until(lambda: client.text)
+
+        client.hang_up()
+
+        line.until(lambda: line.records)
+        [record] = line.records
+        heard = len(line.sayings[1].text)
+        assert (record.outcome, record.offers) == ("interrupted", 2)
+        assert record.usage == Usage(prompt=2 + 2, completion=-(-heard // 4), estimated=True)  # "hello", asked twice
+        assert record.cancel_ms is not None
+        line.settle()
+
+
 def test_two_callers_on_one_worker_do_not_meet() -> None:
     """One hangs up; the other's answer goes on, whole."""
     with Line(script=words(20)) as line:
@@ -217,4 +238,28 @@ def test_two_callers_on_one_worker_do_not_meet() -> None:
         assert second.ended_well
         assert second.text in {saying.text for saying in line.sayings}
         assert len(second.text.split()) == 20
+        line.settle()
+
+
+def test_the_bill_of_a_turn_that_was_handed_on_and_never_claimed_again_has_its_claim_once() -> None:
+    """The last frame of the claim that had failed was on the bill already."""
+    with Line(script=words(20, first_s=1.0)) as line:
+        edge, _ = line.add_edge(), line.add_worker(slots=1)
+        talking = edge.post()
+        line.until(lambda: line.sayings)
+        first = line.add_worker(drain_s=0.2)
+        client = edge.post()
+        line.until(lambda: len(line.sayings) == 2)
+        first.drain()
+        line.until(lambda: first.drained is False)
+        line.until(lambda: line.queued == 1)
+
+        client.hang_up()
+
+        line.until(lambda: line.records)
+        [record] = line.records
+        assert (record.outcome, record.offers) == ("interrupted", 2)
+        assert record.usage == Usage(prompt=2, estimated=True)  # "hello", asked once
+        assert record.cancel_ms is None
+        talking.hang_up()
         line.settle()

@@ -232,3 +232,44 @@ def test_a_second_delivery_of_a_job_is_a_claim_that_says_nothing() -> None:
         assert client.text == line.sayings[0].text
         assert not any(saying.whole for saying in line.sayings[1:])
         line.settle()
+
+
+def test_a_job_that_finds_a_pull_open_begins_without_another_way_to_the_server() -> None:
+    """Its edge lived a moment ago: looking for it first would cost every turn that way."""
+    with Line() as line:
+        edge, worker = line.add_edge(), line.add_worker()
+        line.run(0.5)
+
+        client = edge.post()
+
+        line.until(lambda: client.ended)
+        assert client.ended_well
+        assert worker.bus._echo_number == 0
+        line.settle()
+
+
+def test_a_job_that_waited_for_a_slot_begins_once_its_edge_is_known_to_listen() -> None:
+    with Line() as line:
+        edge, worker = line.add_edge(), line.add_worker(slots=1)
+        line.run(0.5)
+
+        clients = [edge.post() for _ in range(2)]
+
+        line.until(lambda: all(client.ended for client in clients))
+        assert all(client.ended_well for client in clients)
+        assert worker.bus._echo_number == 1
+        line.settle()
+
+
+def test_jobs_that_waited_and_are_claimed_together_share_one_look_for_their_edge() -> None:
+    with Line() as line:
+        edge = line.add_edge()
+        clients = [edge.post() for _ in range(5)]
+        line.until(lambda: line.queued == 5)
+
+        worker = line.add_worker()
+
+        line.until(lambda: all(client.ended for client in clients))
+        assert all(client.ended_well for client in clients)
+        assert 1 <= worker.bus._echo_number < 5
+        line.settle()

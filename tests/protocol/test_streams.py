@@ -236,3 +236,18 @@ def test_the_consumer_redelivers_soon_and_without_end() -> None:
 
     assert (config["ack_wait"], config["max_deliver"], config["max_ack_pending"]) == (300_000_000, -1, -1)
     assert config["max_waiting"] == 16384
+
+
+DELIVERIES = {
+    "$JS.ACK.JOBS_default.C.1.5.5.1700000000000000000.0": True,
+    "$JS.ACK.JOBS_default.C.2.5.5.1700000000000000000.0": False,
+    "$JS.ACK.JOBS_default.C.11.5.5.1700000000000000000.0": False,
+    "$JS.ACK.hub.hash.JOBS_default.C.1.5.5.1700000000000000000.0.random": True,
+    "$JS.ACK.hub.hash.JOBS_default.C.3.5.5.1700000000000000000.0": False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize(("ack", "first"), DELIVERIES.items())
+def test_whether_a_delivery_is_the_first_of_its_job(ack: str, first: bool) -> None:
+    assert streams.is_first_delivery(ack) is first

@@ -7,8 +7,22 @@ from typing import Any
 
 import pytest
 
-from protocol.wire import Arrived, Disconnected, NatsWire, NoResponders, UnknownClient, tell
+from protocol.wire import Arrived, Disconnected, NatsWire, NoResponders, UnknownClient, publication, tell
 from tests.virtual_time import play
+
+
+class Transport:
+    """A connection: what was written to it, command by command."""
+
+    def __init__(self) -> None:
+        self._io_writer: Any = SimpleNamespace(get_extra_info=lambda _: None)
+        self.broken = False
+        self.writes: list[list[bytes]] = []
+
+    def writelines(self, lines: list[bytes]) -> None:
+        if self.broken:
+            raise OSError("gone")
+        self.writes.append(lines)
 
 
 class Client:
@@ -19,14 +33,16 @@ class Client:
         self.options: dict[str, Any] = {}
         self.max_payload = 1000
         self._server_info: dict[str, Any] = {}
-        self._transport = None
+        self._transport: Any = Transport()
+        self.is_connected = True
         self._reconnection_task_future = None
         self.last_error = None
         self.is_closed = False
-        self.published: list[tuple[str, bytes]] = []
         self.subscribed: dict[str, Callable[[Any], Awaitable[None]]] = {}
-        self.replies: list[str] = []
+        self.queues: dict[str, SimpleNamespace] = {}
+        self.flushes_that_wait = 0
         self._pending: list[bytes] = []
+        self._pending_data_size = 0
         self.called: dict[str, Any] = {}
 
     async def connect(self, servers: list[str], **options: Any) -> None:
@@ -35,26 +51,36 @@ class Client:
             raise OSError("connection refused")
         self.called = options
 
-    async def publish(self, subject: str, data: bytes, *, reply: str = "", headers: Any = None) -> None:
-        if subject == "waits":
-            await asyncio.sleep(0)
-        if subject == "broken":
-            raise OSError("gone")
-        self.published.append((subject, data))
-        self.replies.append(reply)
+    @property
+    def published(self) -> list[tuple[str, bytes]]:
+        """Subject and data of every PUB."""
+        return [(command.split(b" ")[1].decode(), command.split(b"\r\n")[1]) for command in self._commands()]
+
+    @property
+    def replies(self) -> list[str]:
+        return [command.split(b" ")[2].decode() for command in self._commands()]
+
+    def _commands(self) -> list[bytes]:
+        return [command for write in self._transport.writes for command in write]
 
     async def subscribe(self, subject: str, *, cb: Any, **_: Any) -> Any:
         self.subscribed[subject] = cb
-        return SimpleNamespace(drain=lambda: asyncio.sleep(0), unsubscribe=lambda: asyncio.sleep(0))
+        self.queues[subject] = SimpleNamespace(_pending_queue=asyncio.Queue(), drain=lambda: asyncio.sleep(0))
+        return self.queues[subject]
 
     async def answer(self, number: int, data: bytes = b"", **headers: str) -> None:
-        """To the request of that number, counted from 0."""
+        """To the request of that number, counted from 0, once it is sent."""
+        await asyncio.sleep(0)
         [inbox] = [subject for subject in self.subscribed if subject.startswith("_INBOX.")]
         subject = self.replies[number]
         await self.subscribed[inbox](SimpleNamespace(subject=subject, data=data, reply="", headers=headers))
 
     async def _flush_pending(self, force_flush: bool = False) -> None:
-        await asyncio.sleep(0)
+        if force_flush or self.flushes_that_wait:
+            await asyncio.sleep(0)
+        if not force_flush:
+            self._transport.writes.append(self._pending)
+            self._pending, self._pending_data_size = [], 0
 
     async def flush(self, timeout: float) -> None:
         await asyncio.sleep(0)
@@ -79,16 +105,78 @@ def test_publishers_never_wait_and_order_is_kept() -> None:
     async def scene(wire: NatsWire, client: Client) -> None:
         for number in range(3):
             wire.publish("s", b"%d" % number)
+        await asyncio.sleep(0)
 
         assert client.published == [("s", b"0"), ("s", b"1"), ("s", b"2")]
+        assert len(client._transport.writes) == 1, "what is said together is one write"
+        assert client._pending_data_size == 0
+
+    connected(scene)
+
+
+COMMANDS = {
+    "plain": (("s.a", b"data", "", None), b"PUB s.a  4\r\ndata\r\n"),
+    "with a reply": (("s.a", b"", "r.1", None), b"PUB s.a r.1 0\r\n\r\n"),
+    "with headers": (
+        ("s", b"data", "r", {"Nats-TTL": "8", "traceparent": "00-ä"}),
+        b"HPUB s r 45 49\r\nNATS/1.0\r\nNats-TTL: 8\r\ntraceparent: 00-\xc3\xa4\r\n\r\ndata\r\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "command"), COMMANDS.values(), ids=COMMANDS)
+def test_a_message_as_the_server_reads_it(message: tuple[Any, ...], command: bytes) -> None:
+    assert publication(*message) == command
+
+
+SMUGGLED = {
+    "a space in a subject": ("s 0\r\n", "r", None),
+    "a line break in a reply": ("s", "r\r\nPUB", None),
+    "no subject": ("", "", None),
+    "a line break in a header": ("s", "", {"tracestate": "a=b\r\nNats-TTL: 1"}),
+    "a line feed in a header": ("s", "", {"tracestate": "a=b\n"}),
+}
+
+
+@pytest.mark.parametrize(("subject", "reply", "headers"), SMUGGLED.values(), ids=SMUGGLED)
+def test_nothing_is_smuggled_into_a_command(subject: str, reply: str, headers: dict[str, str] | None) -> None:
+    with pytest.raises(ValueError, match=r"one word|one line"):
+        publication(subject, b"", reply, headers)
+
+
+def test_a_message_over_the_servers_limit_is_not_sent_for_it_would_end_the_connection() -> None:
+    async def scene(wire: NatsWire, client: Client) -> None:
+        for size in (1001, 1000):
+            wire.publish("s", b"x" * size)
+        wire.publish("s", b"x" * 1000, headers={"a": "b"})  # they count
+        await asyncio.sleep(0)
+
+        assert client.published == [("s", b"x" * 1000)]
+
+    connected(scene)
+
+
+def test_over_a_web_socket_the_clients_own_task_writes() -> None:
+    async def scene(wire: NatsWire, client: Client) -> None:
+        client._transport._io_writer = None  # as nats-py's transport for web sockets has none
+        await client.called["reconnected_cb"]()
+        wire.publish("s", b"1")
+        await asyncio.sleep(0)
+
+        assert client.published == [("s", b"1")]
 
     connected(scene)
 
 
 def test_a_client_library_that_waits_where_it_never_did_is_told_of_at_once() -> None:
     async def scene(wire: NatsWire, client: Client) -> None:
+        client._transport._io_writer = None
+        await client.called["reconnected_cb"]()
+        client.flushes_that_wait = 1
+        wire.publish("s", b"1")
         with pytest.raises(UnknownClient):
-            wire.publish("waits", b"")
+            wire._write()
+        client.flushes_that_wait = 0
 
     connected(scene)
 
@@ -96,8 +184,9 @@ def test_a_client_library_that_waits_where_it_never_did_is_told_of_at_once() -> 
 def test_a_request_that_the_client_does_not_take_fails_at_once() -> None:
     async def scene(wire: NatsWire, client: Client) -> None:
         began = asyncio.get_running_loop().time()
+        client.is_connected = False  # it knows before it tells
         with pytest.raises(Disconnected):
-            await wire.request("broken", b"", timeout_s=5.0)
+            await wire.request("s", b"", timeout_s=5.0)
         assert asyncio.get_running_loop().time() == began
 
     connected(scene)
@@ -105,10 +194,25 @@ def test_a_request_that_the_client_does_not_take_fails_at_once() -> None:
 
 def test_one_message_that_cannot_be_sent_holds_up_no_other() -> None:
     async def scene(wire: NatsWire, client: Client) -> None:
-        wire.publish("broken", b"")
+        wire.publish("not a subject", b"")
         wire.publish("s", b"1")
+        await asyncio.sleep(0)
 
         assert client.published == [("s", b"1")]
+
+    connected(scene)
+
+
+def test_a_connection_that_breaks_under_a_write_is_a_loss_like_any_other() -> None:
+    async def scene(wire: NatsWire, client: Client) -> None:
+        client._transport.broken = True
+        wire.publish("s", b"1")
+        await asyncio.sleep(0)
+        client._transport.broken = False
+        wire.publish("s", b"2")
+        await asyncio.sleep(0)
+
+        assert client.published == [("s", b"2")]
 
     connected(scene)
 
@@ -185,6 +289,19 @@ def test_a_message_as_its_receiver_sees_it() -> None:
 
         assert [arrived.status for arrived in seen] == [None, "503", None]
         assert seen[0] == Arrived("s.a", b"d", "r")
+
+    connected(scene)
+
+
+def test_a_message_reaches_its_receiver_in_the_moment_it_is_read() -> None:
+    """nats-py would put it into a queue and wake a task for each."""
+
+    async def scene(wire: NatsWire, client: Client) -> None:
+        seen: list[Arrived] = []
+        await wire.subscribe("s", seen.append)
+        client.queues["s"]._pending_queue.put_nowait(SimpleNamespace(subject="s", data=b"d", reply="", headers=None))
+
+        assert seen == [Arrived("s", b"d")]
 
     connected(scene)
 

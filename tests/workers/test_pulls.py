@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.pulls import EXPIRES_S, GRACE_S, Pulls
+from workers.pulls import EXPIRES_S, GRACE_S, OPEN_S, Pulls
 
 
 def due(pulls: Pulls, free: int, now: float) -> dict[str, int]:
@@ -115,3 +115,17 @@ def test_what_is_asked_for_never_exceeds_the_free_slots(pools: int, slots: int, 
         asked = sum(pull.open_slots for pull in pulls.by_pool.values())
         assert live + asked <= slots
         assert pulls.next_at(now) >= now or any(p.open_slots and p.closes_at <= now for p in pulls.by_pool.values())
+
+
+def test_a_pull_stood_open_once_it_has_waited_and_while_it_asks_for_more() -> None:
+    pulls = Pulls(["a"])
+    pull = pulls.by_pool["a"]
+    assert not pull.stood_open(5.0), "it is not out yet"
+    due(pulls, 2, 5.0)
+
+    assert not pull.stood_open(5.0 + OPEN_S / 2), "what comes now may have waited for it"
+    assert pull.stood_open(5.0 + OPEN_S)
+    pull.delivered()
+    assert pull.stood_open(6.0)
+    pull.delivered()
+    assert not pull.stood_open(6.0)
