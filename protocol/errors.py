@@ -155,6 +155,12 @@ class UpstreamTimeout(ServiceError):
     code = "upstream_timeout"
 
 
+class NotReady(ServiceError):
+    """The target still loads its model: the same request succeeds in a moment."""
+
+    code = "not_ready"
+
+
 class UpstreamRefused(ServiceError):
     """The target found the request itself at fault (a 400); its reason goes to the caller."""
 

@@ -33,6 +33,7 @@ __all__ += ["check_exposure", "load", "missing_keys", "parse"]
 BUILTIN_MODELS = ("echo", "echo-tools", "echo-json", "echo-reasoning")
 Brought = tuple[str, dict[str, Model], dict[str, Target]]  # by which switch, and what
 LOCAL_STALL_S = 15.0  # a machine that is busy with its model is slow, not gone
+NO_FLAGS: Mapping[str, str] = {}
 OPENAI_URL = "https://api.openai.com/v1"
 TABLES: dict[str, type[Struct]] = {
     item.name: item.type for item in fields(Settings) if isinstance(item.type, type) and issubclass(item.type, Struct)
@@ -43,8 +44,10 @@ VARIABLES = {CONFIG, DATA_DIR, API_KEYS} | {
 }
 
 
-def load(environ: Mapping[str, str], *, config: Path | None = None) -> Settings:
+def load(environ: Mapping[str, str], *, config: Path | None = None, flags: Mapping[str, str] = NO_FLAGS) -> Settings:
     """Read the file that `config` or TRUNKLINE_CONFIG names, else ./trunkline.toml where there is one.
+
+    `flags` has, by variable, the options of a command line that put it into `environ`: errors name those.
 
     Raises:
         SettingsError: the file cannot be read, or something in it or in `environ` is wrong.
@@ -52,10 +55,10 @@ def load(environ: Mapping[str, str], *, config: Path | None = None) -> Settings:
     named = config or (Path(said) if (said := environ.get(CONFIG)) else None)
     path = named or Path("trunkline.toml")
     try:
-        return parse(path.read_text(encoding="utf-8"), environ, name=str(path))
+        return parse(path.read_text(encoding="utf-8"), environ, name=str(path), flags=flags)
     except FileNotFoundError:
         if named is None:
-            return parse(None, environ)
+            return parse(None, environ, flags=flags)
         raise SettingsError(f"{path}: no such file; name another with --config or {CONFIG}") from None
     except OSError as error:
         raise SettingsError(
@@ -65,13 +68,15 @@ def load(environ: Mapping[str, str], *, config: Path | None = None) -> Settings:
         raise SettingsError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
 
 
-def parse(text: str | None, environ: Mapping[str, str], *, name: str = "trunkline.toml") -> Settings:
+def parse(
+    text: str | None, environ: Mapping[str, str], *, name: str = "trunkline.toml", flags: Mapping[str, str] = NO_FLAGS
+) -> Settings:
     """Settings from a file's text (None: there is no file) and the environment.
 
     Raises:
         SettingsError: names the line or the variable, and the cure.
     """
-    source = read(text or "", environ, name=name)
+    source = read(text or "", environ, name=name, flags=flags)
     _refuse_unknown(source)
     tables: dict[str, Any] = {table: read_table(source, (table,), kind) for table, kind in TABLES.items()}
     targets = {key: read_table(source, ("targets", key), Target) for key in source.table("targets")}
@@ -150,8 +155,15 @@ def _model(source: Source, name: str, targets: Mapping[str, Target]) -> Model:
         raise SettingsError(f'{place} has no target; add targets = ["<name>"] and [targets.<name>]')
     if len(model.targets) > 1:
         raise SettingsError(f"{place} has {len(model.targets)} targets; for now a model has one: keep the first")
-    if model.targets[0] not in targets:
-        refuse(f"{source.place('models', name, 'targets')}: there is no [targets.…]", model.targets[0], targets)
+    if (target := model.targets[0]) not in targets:
+        header = target if re.fullmatch(r"[A-Za-z0-9_-]+", target) else f'"{target}"'
+        place = f"{source.place('models', name, 'targets')}: there is no [targets.…]"
+        refuse(
+            place,
+            target,
+            targets,
+            otherwise=f"{'or ' * bool(targets)}add [targets.{header}] with its base_url and model",
+        )
     return model
 
 
@@ -174,7 +186,7 @@ def _upstream(source: Source, upstream: UpstreamSettings) -> Brought:
     for key, said in (("url", upstream.url), ("model", upstream.model)):
         if said is None:
             raise SettingsError(
-                f"upstream.{key} is missing; set it beside the others: {variable_of('upstream', key)}=…"
+                f"upstream.{key} is missing; set it beside the others: {source.called(variable_of('upstream', key))}=…"
             )
     target = Target(
         base_url=str(upstream.url), model=str(upstream.model), dialect=upstream.dialect, api_key_env=upstream.key_env

@@ -33,6 +33,7 @@ class Source(Struct, frozen=True, kw_only=True):
     text: str
     tables: dict[str, Any]
     environ: Mapping[str, str]
+    flags: Mapping[str, str] = {}  # by variable: the option of a command line that stands for it
 
     def __repr__(self) -> str:
         return f"Source(name={self.name!r})"
@@ -46,11 +47,15 @@ class Source(Struct, frozen=True, kw_only=True):
         return self.said(variable_of(*path)) is not None or path[-1] in self.table(*path[:-1])
 
     def place(self, *path: str) -> str:
-        """Who said it: the variable that overrides the key, else the line of the file."""
+        """Who said it: the option or the variable that overrides the key, else the line of the file."""
         table = ".".join(path[:-1])
         if self.said(variable := variable_of(*path)) is not None:
-            return variable
+            return self.called(variable)
         return f"{self.where(*path)}: {f'[{table}] ' if table else ''}{path[-1]}"
+
+    def called(self, variable: str) -> str:
+        """A variable as its user knows it: the option, where that was typed."""
+        return self.flags.get(variable, variable)
 
     def table(self, *path: str) -> dict[str, Any]:
         """The table at `path`, empty when the file has none."""
@@ -68,10 +73,10 @@ class Source(Struct, frozen=True, kw_only=True):
         return self.environ.get(variable) or None
 
 
-def read(text: str, environ: Mapping[str, str], *, name: str) -> Source:
+def read(text: str, environ: Mapping[str, str], *, name: str, flags: Mapping[str, str]) -> Source:
     """Parse `text` as TOML; a syntax error names its line."""
     try:
-        return Source(name=name, text=text, tables=tomllib.loads(text), environ=environ)
+        return Source(name=name, text=text, tables=tomllib.loads(text), environ=environ, flags=flags)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{name}: not valid TOML: {error}; mend that line") from None
     except RecursionError:
@@ -149,11 +154,11 @@ def variable_of(*path: str) -> str:
     return PREFIX + "__".join(path).upper()
 
 
-def refuse(sentence: str, name: str, known: Iterable[str]) -> NoReturn:
-    """Raise with the nearest known name, and with all of them unless they would bury it."""
+def refuse(sentence: str, name: str, known: Iterable[str], *, otherwise: str = "") -> NoReturn:
+    """Raise with the nearest known name, and with all of them unless they would bury it. `otherwise`: another cure."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     cure = [f"did you mean {near[0]}?"] if near else []
     if not near or len(names) <= LISTED_NAMES:
         cure.append(f"known: {', '.join(names) or 'none'}")
-    raise SettingsError(f"{sentence} {name!r}; {' '.join(cure)}")
+    raise SettingsError(f"{sentence} {name!r}; {' '.join(cure)}{f'; {otherwise}' if otherwise else ''}")

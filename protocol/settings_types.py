@@ -19,6 +19,10 @@ Seconds = Annotated[float, Meta(gt=0, le=DAY_S, description="a number of seconds
 Grace = Annotated[float, Meta(ge=0, le=DAY_S, description="a number of seconds from 0 to 86400")]
 Words = Annotated[str, Meta(pattern=r"\S", description="a string that is not blank")]
 Pool = Annotated[str, Meta(pattern=r"\A[a-z0-9_-]+\Z", description="a pool's name: a-z, 0-9, _ and -")]
+Pools = Annotated[
+    tuple[Pool, ...],
+    Meta(min_length=1, description="a list with at least one item, each item a pool's name: a-z, 0-9, _ and -"),
+]
 Token = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]+\Z", description="one NATS token: letters, digits, _ and -")]
 Stop = Annotated[str, Meta(min_length=1, description="a string that is not empty")]
 Header = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9-]+\Z", description="a header's name: letters, digits and -")]
@@ -58,7 +62,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What a worker takes on."""
 
     slots: Count = 256  # jobs at a time
-    pools: Annotated[tuple[Pool, ...], Meta(min_length=1)] = ("default",)
+    pools: Pools = ("default",)
     drain_s: Grace = 30.0  # after SIGTERM: running jobs may finish
 
 

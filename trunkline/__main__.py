@@ -9,16 +9,18 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
-from protocol.settings import Settings, SettingsError, load
+from protocol.settings import Settings, SettingsError, check_exposure, load
+from trunkline import options
 
 USAGE, INTERRUPTED = 2, 130
 PORT = click.IntRange(0, 65535)
 COUNT = click.IntRange(min=1)
+SAID = options.Said()
 
 Command = Callable[..., Any]
 
@@ -26,14 +28,17 @@ Command = Callable[..., Any]
 def main() -> int:
     """Run one command; its exit code. What a user can mend is one sentence on stderr."""
     from trunkline.supervisor import KeepsDying, StartFailed
+    from trunkline.usage import sentence
 
     try:
         return int(cli.main(prog_name="trunkline", standalone_mode=False) or 0)
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
+    except click.ClickException as error:
+        return _end(error.exit_code, sentence(error))
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except SettingsError as error:
@@ -45,9 +50,8 @@ def main() -> int:
 
 
 def _config(command: Command) -> Command:
-    return click.option("--config", type=click.Path(), help="The configuration file [default: ./trunkline.toml]")(
-        command
-    )
+    told = "The configuration file [default: ./trunkline.toml]"
+    return click.option("--config", type=SAID, metavar="PATH", help=told)(command)
 
 
 def _as_json(command: Command) -> Command:
@@ -67,8 +71,10 @@ def cli() -> None:
 @click.option("--edges", type=COUNT, help="How many edges, on one port [default: 1]")
 @click.option("--port", type=PORT, help="Where the API listens; 0: any free port [default: 8080]")
 @click.option("--ephemeral", is_flag=True, help="Keep the data in a temporary directory and remove it at the end.")
-@click.option("--upstream", metavar="URL", help="An OpenAI-compatible base URL, served as the model `upstream`.")
-@click.option("--upstream-model", metavar="NAME", help="What that upstream calls its model.")
+@click.option(
+    "--upstream", type=SAID, metavar="URL", help="An OpenAI-compatible base URL, served as the model `upstream`."
+)
+@click.option("--upstream-model", type=SAID, metavar="NAME", help="What that upstream calls its model.")
 @click.option(
     "--local-model",
     metavar="[PATH]",
@@ -111,7 +117,7 @@ def up_command(
         )
         ours = _given(TRUNKLINE_EDGE__PORT=port, TRUNKLINE_EDGE__PROCESSES=edges, TRUNKLINE_CONFIG=config)
         environ = {**os.environ, **shared, **ours}
-        settings = load(environ)
+        settings = load(environ, flags=options.flags(options.UP))
         logs.set_up(form=settings.telemetry.log_format, level=settings.telemetry.log_level)
         order = Order(
             workers=workers,
@@ -141,14 +147,18 @@ def edge_command(port: int | None, processes: int | None, as_json: bool, config:
     """Run an edge: it takes the requests and relays the answers."""
     from trunkline.children import UPSTREAM_KEY, without_keys
     from trunkline.edges import run_edges
+    from trunkline.ports import reserve
 
     environ = _environ(TRUNKLINE_EDGE__PORT=port, TRUNKLINE_EDGE__PROCESSES=processes, TRUNKLINE_CONFIG=config)
     environ.pop(UPSTREAM_KEY, None)
-    settings, environ = asyncio.run(_joined(environ))
+    settings, environ = asyncio.run(_joined(environ, options.flags(options.EDGE)))
     environ = without_keys(environ, settings)
     announce = _announce("edge", as_json)
     if settings.edge.processes > 1:
         return run_edges(settings, environ, announce)
+    if port:
+        check_exposure(settings)
+        reserve(settings.edge.host, port).close()  # where it is taken, the cure is the option
     from edge.__main__ import serve
 
     def announce_one(url: str, admin: str) -> None:
@@ -159,7 +169,7 @@ def edge_command(port: int | None, processes: int | None, as_json: bool, config:
 
 @cli.command("worker")
 @click.option("--slots", type=COUNT, help="How many turns at a time [default: 256]")
-@click.option("--pools", metavar="A,B", help="Whose jobs to take [default: default]")
+@click.option("--pools", type=SAID, metavar="A,B", help="Whose jobs to take [default: default]")
 @_as_json
 @_config
 def worker_command(slots: int | None, pools: str | None, as_json: bool, config: str | None) -> int:
@@ -167,7 +177,7 @@ def worker_command(slots: int | None, pools: str | None, as_json: bool, config: 
     from workers.__main__ import serve
 
     environ = _environ(TRUNKLINE_WORKER__SLOTS=slots, TRUNKLINE_WORKER__POOLS=pools, TRUNKLINE_CONFIG=config)
-    settings, environ = asyncio.run(_joined(environ))
+    settings, environ = asyncio.run(_joined(environ, options.flags(options.WORKER)))
     announce = _announce("worker", as_json)
 
     def announce_one(admin: str) -> None:
@@ -245,13 +255,13 @@ def talk_command(
         return _end(failure.exit_code, str(failure))
 
 
-async def _joined(environ: dict[str, str]) -> tuple[Settings, dict[str, str]]:
+async def _joined(environ: dict[str, str], flags: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
     """Settings and environment of a process that joins the line that runs here, where one does."""
     from trunkline import run_file
 
-    environ = await run_file.joined(load(environ), environ)
+    environ = await run_file.joined(load(environ, flags=flags), environ)
     os.environ.update({name: environ[name] for name in run_file.COLLECTORS if name in environ})  # exporters look there
-    return await run_file.join(load(environ)), environ
+    return await run_file.join(load(environ, flags=flags)), environ
 
 
 def _environ(**options: str | int | None) -> dict[str, str]:

@@ -85,6 +85,7 @@ HTML = "<!doctype html><html><body><h1>502 Bad Gateway</h1></body></html>"
 TOLD = "data: " + '{"error": {"message": "told so", "type": "server_error"}}' + "\n\n"
 LIMITED = "data: " + '{"error": {"message": "told so", "code": "rate_limit_exceeded"}}' + "\n\n"
 TOO_LONG = '{"error": {"message": "told so", "code": "context_length_exceeded"}}'
+LOADING = '{"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}'
 QUOTES_THE_KEY = f'{{"error": {{"message": "told so: {KEY} is no good here"}}}}'
 WORDS = chunk({"role": "assistant", "content": ""}) + chunk({"content": "one "}) + chunk({"content": "two "})
 ROLE = chunk({"role": "assistant", "content": ""})
@@ -119,6 +120,7 @@ BEFORE: dict[str, Case] = {
     "500-html": Case(status(500, HTML), *FAILED),
     "500-key": Case(status(500, QUOTES_THE_KEY), *FAILED, quoted=True),
     "503": Case(status(503, "{}", "Retry-After: 3"), *FAILED),
+    "503-loading": Case(status(503, LOADING), 503, "not_ready", {"Retry-After": "1", "x-should-retry": "true"}),
     "504": Case(status(504, "{}"), *SLOW),
     "redirect": Case(status(302, "", "Location: http://127.0.0.1:1/"), *FAILED),
     "html": Case(status(200, HTML, "Content-Type: text/html"), *FAILED),

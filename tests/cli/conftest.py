@@ -1,13 +1,18 @@
-"""What every test of the command line needs: processes that are gone when it is over."""
+"""What tests of the command line need: processes that are gone when it is over."""
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from bench.processes import Family, Process
+from tests.broker.nats_server import NatsServer
+from tests.conftest import StartNats
+from trunkline.nats_server import answers
+
+StartConfigured = Callable[[str], Awaitable[NatsServer]]
 
 
 async def until(true: Callable[[], bool], timeout_s: float = 20.0) -> None:
@@ -50,3 +55,19 @@ async def terminal(tmp_path: Path) -> AsyncIterator[Terminal]:
     made = Terminal(tmp_path)
     yield made
     assert await made.close() == []
+
+
+@pytest.fixture
+def configured(start_nats: StartNats, tmp_path: Path) -> StartConfigured:
+    """Starts a NATS server that has this configuration instead of ours."""
+
+    async def start(text: str) -> NatsServer:
+        path = tmp_path / "other.conf"
+        path.write_text(text)
+        server = start_nats(options=["-c", str(path)], wait=False)
+        async with asyncio.timeout(15):
+            while not await answers(server.url):  # noqa: ASYNC110 - another process's event
+                await asyncio.sleep(0.01)
+        return server
+
+    return start

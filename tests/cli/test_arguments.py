@@ -70,19 +70,43 @@ def test_it_says_its_version(refused: Callable[..., Typed]) -> None:
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["up", "--workrs", "2"], "--workrs"),
-        (["up", "--workers", "0"], "'--workers': 0 is not in the range x>=1"),
-        (["up", "--port", "70000"], "'--port': 70000 is not in the range"),
-        (["edge", "--port", "http"], "'http' is not a valid"),
-        (["ip"], "No such command 'ip'"),
+        (["up", "--nonsense"], "no such option '--nonsense'; see `trunkline up --help`"),
+        (["--nonsense"], "no such option '--nonsense'; see `trunkline --help`"),
+        (["worker", "-x"], "no such option '-x'; see `trunkline worker --help`"),
+        (["frobnicate"], "no such command 'frobnicate'; see `trunkline --help`"),
+        (["up", "--workrs", "2"], "no such option '--workrs'; did you mean --workers?"),
+        (["talk", "--jsn", "hello"], "no such option '--jsn'; did you mean --json?"),
+        (["chek"], "no such command 'chek'; did you mean check?"),
+        (
+            ["up", "--workers", "0"],
+            "invalid value for '--workers': 0 is not in the range x>=1; see `trunkline up --help`",
+        ),
+        (
+            ["up", "--port", "70000"],
+            "invalid value for '--port': 70000 is not in the range 0<=x<=65535; see `trunkline up --help`",
+        ),
+        (
+            ["edge", "--port", "http"],
+            "invalid value for '--port': 'http' is not a valid integer range; see `trunkline edge --help`",
+        ),
+        (["check", "it"], "got unexpected extra argument (it); see `trunkline check --help`"),
+        (["top", "--once=1"], "option '--once' does not take a value; --help says which options there are"),
+        (["worker", "--slots"], "option '--slots' requires an argument; --help says which options there are"),
     ],
 )
-def test_a_wrong_option_is_named(refused: Callable[..., Typed], argv: list[str], words: str) -> None:
+def test_a_wrong_option_is_one_sentence_with_its_cure(
+    refused: Callable[..., Typed], argv: list[str], words: str
+) -> None:
     done = refused(*argv)
 
+    assert done == (2, "", f"trunkline: {words}\n")
+
+
+def test_no_command_at_all_shows_what_there_is(refused: Callable[..., Typed]) -> None:
+    done = refused()
+
     assert (done.code, done.out) == (2, "")
-    assert words in done.err
-    assert "Traceback" not in done.err
+    assert done.err.startswith("Usage: trunkline [OPTIONS] COMMAND [ARGS]...\n")
 
 
 @pytest.mark.parametrize(
@@ -91,8 +115,29 @@ def test_a_wrong_option_is_named(refused: Callable[..., Typed], argv: list[str],
         (["up"], {"TRUNKLINE_EDGE_PORT": "1"}, "no setting 'TRUNKLINE_EDGE_PORT'; did you mean TRUNKLINE_EDGE__PORT?"),
         (["worker"], {"TRUNKLINE_WORKER__SLOTS": "many"}, "TRUNKLINE_WORKER__SLOTS is 'many'; it must be a whole num"),
         (["edge", "--config", "none.toml"], {}, "none.toml: no such file; name another with --config"),
-        (["worker", "--pools", "A B"], {}, "TRUNKLINE_WORKER__POOLS is 'A B'; it must be a list"),
-        (["up", "--upstream", "http://127.0.0.1:1/v1"], {}, "upstream.model is missing"),
+        (["worker", "--pools", "A B"], {}, "--pools is 'A B'; it must be a list"),
+        (["worker", "--pools", ","], {}, "--pools is ','; it must be a list with at least one item"),
+        (["worker", "--pools", ""], {}, "'--pools': it is empty: give it a value, or leave the option out"),
+        (["up", "--upstream", ""], {}, "'--upstream': it is empty: give it a value, or leave the option out"),
+        (["worker"], {"TRUNKLINE_WORKER__POOLS": ","}, "TRUNKLINE_WORKER__POOLS is ','; it must be a list with at"),
+        (["worker", "--slots", str(2**41)], {}, "--slots is '2199023255552'; it must be a whole number"),
+        (["up", "--upstream", "nonsense"], {}, "--upstream is not usable; it must be an http:// or https:// URL"),
+        (
+            ["up", "--upstream-model", "gpt"],
+            {"TRUNKLINE_UPSTREAM__URL": "nonsense"},
+            "TRUNKLINE_UPSTREAM__URL is not usable; it must be",
+        ),
+        (
+            ["up", "--upstream", "http://127.0.0.1:1/v1"],
+            {},
+            "upstream.model is missing; set it beside the others: --up",
+        ),
+        (
+            ["up", "--port", "0"],
+            {"TRUNKLINE_UPSTREAM__URL": "http://127.0.0.1:1/v1"},
+            "upstream.model is missing; set it beside the others: TRUNKLINE_UPSTREAM__MODEL=…",
+        ),
+        (["up", "--port", "0"], {"TRUNKLINE_EDGE_PORT": "1"}, "did you mean TRUNKLINE_EDGE__PORT?"),
         (["up", "--otlp", "localhost:4318"], {}, "--otlp is not the URL of a collector; name one that takes OTLP over"),
         (["up", "--local-model", "none.gguf"], {}, "--local-model: there is no file none.gguf; name a GGUF file, or"),
         (["up"], {"TRUNKLINE_EDGE__HOST": "0.0.0.0"}, "no API key is configured; set TRUNKLINE_API_KEYS"),
@@ -137,14 +182,16 @@ def test_every_missing_key_is_named_before_anything_starts(
     assert not (tmp_path / ".trunkline").exists()
 
 
-@pytest.mark.parametrize("argv", [["up"], ["edge", "--processes", "2"]])
+@pytest.mark.parametrize("argv", [["up"], ["edge"], ["edge", "--processes", "2"]])
 def test_a_port_in_use_is_named(refused: Callable[..., Typed], argv: list[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         done = refused(*argv, "--port", str(port))
 
     assert done.code == 2
-    assert f"port {port} on 127.0.0.1 is in use; stop what listens there" in done.sentence()
+    assert (
+        f"port {port} on 127.0.0.1 is in use; stop what listens there, or choose another with --port" in done.sentence()
+    )
 
 
 def test_two_lines_never_share_a_data_directory(refused: Callable[..., Typed], tmp_path: Path) -> None:

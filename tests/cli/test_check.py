@@ -16,6 +16,8 @@ from protocol.settings import Settings, parse
 from tests.broker.nats_server import NatsServer
 from tests.cli.checking import check
 from tests.cli.conftest import Terminal, until
+from tests.deploy import compose
+from tests.deploy.dockerfile import IMAGE_ENV
 from tests.workers.fake_upstream import upstream
 from trunkline.__main__ import main
 from trunkline.check.bus import look_at_bus
@@ -252,6 +254,17 @@ async def test_ports_that_the_line_holds_itself_are_fine(terminal: Terminal) -> 
     assert "a process of Trunkline" in unknown.text
 
 
+async def test_a_line_that_runs_on_another_port_does_not_need_the_usual_one(terminal: Terminal) -> None:
+    up = terminal.start("up --json --port 0")
+    said = await up.first_line()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        checked = await check(terminal, TRUNKLINE_EDGE__PORT=str(other.getsockname()[1]))
+
+    row = checked.row("ports", "edge")
+    assert (checked.code, row["level"]) == (0, "ok"), checked.text
+    assert row["text"] == f"127.0.0.1 port {said['url'].rpartition(':')[2]} is held by the line that runs here"
+
+
 async def test_an_address_that_is_not_ours_is_a_finding() -> None:
     settings = parse(None, {"TRUNKLINE_EDGE__HOST": "192.0.2.1", "TRUNKLINE_API_KEYS": "me:secret"})
 
@@ -262,7 +275,43 @@ async def test_an_address_that_is_not_ours_is_a_finding() -> None:
 
 
 def test_a_data_directory_that_cannot_be_made_is_a_finding() -> None:
-    (finding,) = look_at_data(parse(None, {"TRUNKLINE_DATA_DIR": "/dev/null/x"}))
+    (finding,) = look_at_data(parse(None, {"TRUNKLINE_DATA_DIR": "/dev/null/x"}), {})
 
     assert finding.level == "fail"
     assert "/dev/null is a file" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("environ", "run", "names"),
+    [
+        ({}, {}, ["directory", "disk"]),
+        ({"TRUNKLINE_NATS__URL": "nats://elsewhere:4222"}, {}, ["directory"]),
+        ({"TRUNKLINE_NATS__URL": "nats://elsewhere:4222"}, {"url": "http://127.0.0.1:1"}, ["directory", "disk"]),
+    ],
+)
+def test_a_disk_needs_room_where_a_line_writes_to_it(
+    tmp_path: Path, environ: dict[str, str], run: dict[str, str], names: list[str]
+) -> None:
+    """In a container there are 16 MB, and nothing that would fill them."""
+    findings = look_at_data(parse(None, {**environ, "TRUNKLINE_DATA_DIR": str(tmp_path)}), run)
+
+    assert [finding.name for finding in findings] == names
+
+
+async def test_a_workers_container_is_a_place_to_check_from(terminal: Terminal, nats_server: NatsServer) -> None:
+    """As compose sets it up, except for what must be of this machine."""
+    here = {
+        "TRUNKLINE_NATS__URL": nats_server.url,
+        "TRUNKLINE_DATA_DIR": str(terminal.directory),
+        "TRUNKLINE_EDGE__PORT": "0",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "",
+    }
+    said = {"TRUNKLINE_NATS__PREFIX": "container", "TRUNKLINE_TURN__BUDGET_S": "6"}
+    edge, worker = ({**IMAGE_ENV, **compose.environment(tier, said), **here} for tier in ("edge", "worker"))
+    await terminal.start("worker --json", **worker).first_line()
+    await terminal.start("edge --json", **edge).first_line()
+
+    checked = await check(terminal, **worker)
+
+    assert checked.code == 0, checked.text
+    assert checked.wrong().keys() <= {("files", "limit")}, "what is so on this machine"

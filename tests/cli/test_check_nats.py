@@ -2,21 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from protocol.settings import parse
 from protocol.streams import JobLimits, consumer_config, jobs_config, turns_config
 from tests.broker.nats_server import NatsServer
 from tests.cli.checking import Checked, check
-from tests.cli.conftest import Terminal
+from tests.cli.conftest import StartConfigured, Terminal
 from tests.conftest import StartNats
 from tests.tcp import listening
 from trunkline.listen import Listener, listen
-from trunkline.nats_server import answers
 from trunkline.ports import free_port
 
 NO_WORKER = ("workers", "pool default")
@@ -24,22 +19,6 @@ NO_WORKER = ("workers", "pool default")
 
 async def check_at(terminal: Terminal, url: str, **environ: str) -> Checked:
     return await check(terminal, TRUNKLINE_NATS__URL=url, **environ)
-
-
-@pytest.fixture
-def configured(start_nats: StartNats, tmp_path: Path) -> Iterator[Any]:
-    """Starts a server that has this configuration instead of ours."""
-
-    async def start(text: str) -> NatsServer:
-        path = tmp_path / "other.conf"
-        path.write_text(text)
-        server = start_nats(options=["-c", str(path)], wait=False)
-        async with asyncio.timeout(15):
-            while not await answers(server.url):  # noqa: ASYNC110 - another process's event
-                await asyncio.sleep(0.01)
-        return server
-
-    yield start  # noqa: PT022 - `start_nats` stops them
 
 
 async def test_a_server_that_is_not_there_is_exit_2(terminal: Terminal) -> None:
@@ -89,7 +68,7 @@ async def test_an_old_server_is_told_the_least_version_that_works(terminal: Term
     assert checked.rows("workers") == [], "nothing else is asked of it"
 
 
-async def test_a_server_without_jetstream_is_wrong(terminal: Terminal, configured: Any) -> None:
+async def test_a_server_without_jetstream_is_wrong(terminal: Terminal, configured: StartConfigured) -> None:
     server = await configured("max_payload: 12582912\n")
     checked = await check_at(terminal, server.url)
 
@@ -98,7 +77,7 @@ async def test_a_server_without_jetstream_is_wrong(terminal: Terminal, configure
     assert "-js" in checked.row("nats", "jetstream")["cure"]
 
 
-async def test_small_messages_are_a_warning(terminal: Terminal, configured: Any) -> None:
+async def test_small_messages_are_a_warning(terminal: Terminal, configured: StartConfigured) -> None:
     server = await configured("max_payload: 1048576\njetstream {}\n")
     checked = await check_at(terminal, server.url)
 
@@ -108,7 +87,9 @@ async def test_small_messages_are_a_warning(terminal: Terminal, configured: Any)
     assert "12MB" in row["cure"]
 
 
-async def test_an_account_without_room_for_the_streams_is_wrong(terminal: Terminal, configured: Any) -> None:
+async def test_an_account_without_room_for_the_streams_is_wrong(
+    terminal: Terminal, configured: StartConfigured
+) -> None:
     server = await configured(
         "max_payload: 12582912\njetstream {}\naccounts: {A: {jetstream: {max_mem: 64MB, max_file: 2GB}, "
         "users: [{user: me, password: secret}]}}\n"

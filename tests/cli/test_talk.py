@@ -20,6 +20,7 @@ LONG = "one two three four five six seven eight nine ten eleven twelve thirteen 
 FIGURES = "  first TIME · total TIME · RATE · queue TIME · worker WORKER · trace TRACE"
 INTERRUPTED = f"  interrupted, upstream stopped in TIME · {FIGURES.strip()}"
 TRACE = re.compile(r"\b[0-9a-f]{32}\b")
+WHERE_IS_THE_CURSOR, CURSOR_IS_HERE = "\x1b[6n", "\x1b[3;9R"
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,33 @@ def test_words_typed_into_an_answer_are_said_next(line: TalkLine) -> None:
 
     screen = shown(terminal)
     assert screen[3:6] == [INTERRUPTED, "you> wait a moment", "echo> wait a moment"]
+
+
+def test_a_terminal_is_never_asked_where_its_cursor_is(line: TalkLine) -> None:
+    """One that does not answer held up the first line, and was told so in the middle of the conversation."""
+    with line.talk(*ECHO, PROMPT_TOOLKIT_NO_CPR="0") as terminal:
+        say(terminal, "hello there")
+        say(terminal, "hello again")
+        leave(terminal)
+
+    assert WHERE_IS_THE_CURSOR not in terminal.typescript
+    assert "\x1b[" in terminal.typescript, "it is no plain terminal"
+
+
+def test_where_the_cursor_is_counts_as_nothing_typed(line: TalkLine) -> None:
+    """A late answer to the program before: Enter after it is the barge-in alone, and the next line is clean."""
+    with line.talk(*SLOW) as terminal:
+        at_prompt(terminal)
+        terminal.type(LONG + ENTER)
+        terminal.until("echo> one two")
+        terminal.type(CURSOR_IS_HERE + ENTER)
+        terminal.until(lambda: turns(terminal) == 1)
+        at_prompt(terminal)
+        terminal.type("stop it" + ENTER)
+        terminal.until(lambda: turns(terminal) == 2)
+        leave(terminal)
+
+    assert shown(terminal)[3:7] == [INTERRUPTED, "you> stop it", "echo> stop it", FIGURES]
 
 
 def test_a_caller_who_leaves_before_the_first_word_learns_the_trace_too(line: TalkLine) -> None:

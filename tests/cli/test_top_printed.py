@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from bench.processes import Process
-from tests.cli.conftest import Terminal
+from tests.cli.conftest import StartConfigured, Terminal
 from tests.cli.top_line import TOP, Screens, Watched, screens_in, watched_line
 
 END_S = 30.0
@@ -91,6 +91,44 @@ async def test_without_a_line_a_terminal_stays_as_it_is(screens: Screens) -> Non
     assert "trunkline: no NATS server at nats://127.0.0.1:9 within 2 s" in screen.text
 
 
+NO_STREAMS = "max_payload: 12582912\n"
+AN_ACCOUNT_WITHOUT = 'jetstream {}\naccounts: {A: {users: [{user: "me", password: "secret"}]}}\n'
+
+
+@pytest.mark.parametrize("flags", ["", " --json", " --once"])
+@pytest.mark.parametrize(
+    ("config", "user", "why"),
+    [
+        (NO_STREAMS, "", "nobody answers for it"),
+        (AN_ACCOUNT_WITHOUT, "me:secret@", "JetStream not enabled for account (JetStream error 10039)"),
+    ],
+)
+async def test_a_server_without_jetstream_carries_no_line(
+    terminal: Terminal, configured: StartConfigured, flags: str, config: str, user: str, why: str
+) -> None:
+    """It was shown as a line on which nothing happens."""
+    server = await configured(config)
+    where = {"TRUNKLINE_NATS__URL": server.url.replace("//", f"//{user}")}
+
+    code, out, err = await printed(terminal.start(f"top{flags}", **where))
+
+    assert (code, out) == (3, "")
+    assert err == f"trunkline: the NATS server's JetStream is not usable ({why}); start the server with it on\n"
+
+
+async def test_on_a_server_without_jetstream_a_terminal_stays_as_it_is(
+    screens: Screens, configured: StartConfigured
+) -> None:
+    server = await configured(NO_STREAMS)
+    screen = screens.open({"TRUNKLINE_NATS__URL": server.url})
+
+    assert await screen.exit_code() == 3
+    assert "\x1b" not in screen.typescript
+    assert screen.text == (
+        "trunkline: the NATS server's JetStream is not usable (nobody answers for it); st\nart the server with it on"
+    )
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -99,7 +137,7 @@ async def test_without_a_line_a_terminal_stays_as_it_is(screens: Screens) -> Non
         ("--window soon", "'soon' is not a valid float"),
         ("--window nan", "--window is no number of seconds"),
         ("--admin 127.0.0.1:9090", "--admin is '127.0.0.1:9090'; it must be an http:// or https:// URL"),
-        ("--colour", "No such option '--colour'"),
+        ("--colour", "no such option '--colour'; see `trunkline top --help`"),
         ("--config none.toml", "none.toml: no such file"),
     ],
 )

@@ -265,5 +265,5 @@ async def test_a_port_in_use_stops_an_edge_with_a_sentence(terminal: Terminal, n
 
     said = edge.log.read_text()
     assert code == 2
-    assert f"127.0.0.1:{port}: address already in use; choose another with TRUNKLINE_EDGE__PORT" in said
+    assert f"port {port} on 127.0.0.1 is in use; stop what listens there, or choose another with --port" in said
     assert "Traceback" not in said

@@ -8,8 +8,10 @@ import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import openai
 import pytest
 
 from protocol.settings import SettingsError
@@ -86,6 +88,31 @@ async def test_it_is_started_again_when_it_dies_and_others_join_the_line(termina
     assert await worker.exited(30) == 0
     assert await stopped(line, terminal) == 0
     assert set(os.listdir(terminal.data_dir / FOLDER)) == {"gemma-3-270m-q4_k_m.gguf", "lock"}
+
+
+async def test_while_it_is_loaded_again_callers_are_told_to_try_again(terminal: LocalTerminal) -> None:
+    line = await terminal.up()
+    failures: list[openai.APIStatusError] = []
+    os.kill(line.said["pids"]["model"], signal.SIGKILL)
+
+    async with line.client as client, asyncio.timeout(START_S):
+        ask = partial(client.chat.completions.create, model="local", messages=[user("Hello!")], max_tokens=4)
+        while True:
+            try:
+                await ask()
+                break
+            except openai.APIStatusError as failed:
+                failures.append(failed)
+
+    loading = [failed for failed in failures if failed.status_code == 503]
+    assert {failed.status_code for failed in failures} <= {502, 503}  # nobody listens; it loads
+    assert loading, "it answers before its model is loaded"
+    for told in loading:
+        headers = told.response.headers
+        assert (told.code, headers["Retry-After"], headers["x-should-retry"]) == ("not_ready", "1", "true")
+        assert "target 'local' loads its model; try again in a moment" in told.message
+    assert not any("Loading model" in one.message for one in failures)
+    assert await stopped(line, terminal) == 0
 
 
 async def test_what_it_says_may_finish_when_the_line_is_stopped(terminal: LocalTerminal) -> None:

@@ -45,9 +45,15 @@ def variables() -> set[str]:
 
 
 def environment(service: str, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a service's processes find in their environment, beside what the image says."""
-    said: dict[str, str] = services(environ)[service]["environment"]
-    return said
+    """What a service's processes find in their environment, beside what the image says.
+
+    A name without a value is passed on where it is set outside; an engine leaves it out where it is not.
+    Source: the Compose specification, "environment".
+    """
+    outside = environ or {}
+    said: dict[str, str | None] = services(environ)[service]["environment"]
+    found = {name: outside.get(name) if value is None else value for name, value in said.items()}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def mounts(service: dict[str, Any]) -> dict[str, Path]:

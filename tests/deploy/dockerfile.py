@@ -47,6 +47,15 @@ def steps(text: str) -> Iterator[Step]:
         yield Step(name, flags, rest.strip())
 
 
+IMAGE_ENV = {  # our own variables
+    name: value
+    for step in steps((Path(__file__).parents[2] / "deploy" / "docker" / "Dockerfile").read_text())
+    if step.name == "ENV"
+    for name, _, value in (pair.partition("=") for pair in step.text.split())
+    if name.startswith(HIDDEN[0])
+}
+
+
 @dataclass
 class Image:
     """What a Dockerfile has made: a tree of files, and how a container of it starts."""

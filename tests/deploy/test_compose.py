@@ -13,23 +13,22 @@ import workers.admin
 from bench.client import fetch
 from bench.polling import until
 from bench.processes import Family, free_ports
-from protocol.settings import Settings, SettingsError, check_exposure, load
+from protocol.settings import VARIABLES, Settings, SettingsError, check_exposure, load
 from protocol.settings_source import PREFIX
 from tests.deploy import compose
-from tests.deploy.dockerfile import steps
+from tests.deploy.dockerfile import IMAGE_ENV
 from trunkline.children import edge_grace_s, worker_grace_s
 from trunkline.nats_server import binary, info
 
 SERVICES = compose.services()
 TIERS = ("edge", "worker")
-CADDYFILE = (compose.ROOT / "deploy" / "proxy" / "Caddyfile").read_text()
-IMAGE_ENV = {
-    name: value
-    for step in steps((compose.ROOT / "deploy" / "docker" / "Dockerfile").read_text())
-    if step.name == "ENV"
-    for name, _, value in (pair.partition("=") for pair in step.text.split())
-    if name.startswith(PREFIX)
+CONTAINERS_OWN = {  # where it listens, as others know it, and which files it has
+    *("TRUNKLINE_EDGE__HOST", "TRUNKLINE_EDGE__PORT", "TRUNKLINE_ADMIN__HOST", "TRUNKLINE_ADMIN__PORT"),
+    *("TRUNKLINE_CONFIG", "TRUNKLINE_DATA_DIR", "TRUNKLINE_TELEMETRY__TRACES_FILE"),
+    "TRUNKLINE_EDGE__PROCESSES",  # each has an admin port of its own, and Prometheus asks one in a container
 }
+OF_ONE_TIER = {"TRUNKLINE_EDGE": {"edge"}, "TRUNKLINE_API_KEYS": {"edge"}, "TRUNKLINE_WORKER": {"worker"}}
+CADDYFILE = (compose.ROOT / "deploy" / "proxy" / "Caddyfile").read_text()
 
 
 def settings_of(tier: str, environ: dict[str, str] | None = None) -> Settings:
@@ -53,8 +52,38 @@ def test_every_variable_of_a_tier_is_a_known_setting(tier: str) -> None:
     settings = settings_of(tier)
 
     assert settings.nats.url == "nats://nats:4222"
-    assert {settings.edge.host, settings.admin.host} == {"0.0.0.0"}
+    assert settings.admin.host == "0.0.0.0"
     assert (settings.edge.port, settings.admin.port) == (8080, None)
+
+
+def test_an_edge_is_reached_by_other_containers_and_a_worker_by_no_caller() -> None:
+    """So `trunkline check` in a worker's container does not ask for the keys that only edges have."""
+    assert settings_of("edge").edge.host == "0.0.0.0"
+    check_exposure(settings_of("worker"))
+
+
+@pytest.mark.parametrize("variable", sorted(VARIABLES - CONTAINERS_OWN))
+def test_every_setting_that_is_not_the_containers_own_reaches_its_tiers(variable: str) -> None:
+    tiers = {tier for tier in TIERS if compose.environment(tier, {variable: "said"}).get(variable) == "said"}
+
+    assert tiers == OF_ONE_TIER.get(variable.partition("__")[0], set(TIERS))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_what_is_said_nowhere_outside_is_left_to_the_file(tier: str, tmp_path: Path) -> None:
+    (tmp_path / "trunkline.toml").write_text(
+        '[turn]\non_lost = "continue"\n[worker]\nslots = 3\n[telemetry]\nlog_level = "debug"\n'
+    )
+    settings = settings_of(tier)
+
+    assert (settings.turn.on_lost, settings.worker.slots, settings.telemetry.log_level) == ("continue", 3, "debug")
+    assert settings_of(tier, {"TRUNKLINE_TURN__ON_LOST": "finish"}).turn.on_lost == "finish"
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_what_is_empty_outside_counts_as_not_set(tier: str) -> None:
+    """`.env` with names and no values."""
+    assert settings_of(tier, dict.fromkeys(VARIABLES, "")) == settings_of(tier)
 
 
 def test_an_upstream_that_is_named_outside_reaches_both_tiers() -> None:
@@ -68,10 +97,9 @@ def test_an_upstream_that_is_named_outside_reaches_both_tiers() -> None:
 
 def test_a_variable_for_compose_alone_is_not_called_like_a_setting() -> None:
     """Whoever has one in the environment or in .env can still start `trunkline up`."""
-    ours = {name for name in compose.variables() if name.startswith(PREFIX)}
-    every = {**compose.environment("edge"), **compose.environment("worker")}
+    names = compose.variables().union(*(SERVICES[tier]["environment"] for tier in TIERS))
 
-    assert ours <= every.keys()
+    assert {name for name in names if name.startswith(PREFIX)} <= VARIABLES
 
 
 def test_callers_have_a_key_and_their_own_one_replaces_it() -> None:

@@ -41,7 +41,7 @@ class Container:
         self.port, self.admin_port = free_ports(2)
         self.env = {
             **image.env,
-            **self._service["environment"],
+            **compose.environment(name),
             "PYTHONPATH": "",
             "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",  # no Jaeger here, and no turn is the worse for it
             "TRUNKLINE_NATS__URL": nats_url,

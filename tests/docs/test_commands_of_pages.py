@@ -17,7 +17,7 @@ from tests.docs.session import FRESH, Session, working_copy
 READ = [read(path) for path in PAGES]
 COMMANDS = [command for page in READ for command in page.commands]
 AT_MOST = {  # why a command is not typed, and how many may say so
-    "needs a container engine": 9,
+    "needs a container engine": 11,
     "needs leave to look into other processes": 2,
     "needs a package index": 1,
     "takes minutes": 5,
@@ -91,4 +91,5 @@ def test_a_compose_command_names_services_and_profiles_that_there_are(command: C
     assert {word for word in words if word.startswith("-")} <= OPTIONS_OF_COMPOSE
     assert set(re.findall(r"--profile (\S+)", " ".join(words))) <= profiles
     assert set(re.findall(r"--scale (\w+)=", " ".join(words))) <= set(compose["services"])
+    assert "exec" not in words or words[words.index("exec") + 1] in compose["services"]
     assert set(words[words.index("up") + 1 :] if "up" in words else []) & profiles == set()

@@ -42,6 +42,7 @@ TABLE = [
     ("overloaded", 503, "server_error", "overloaded"),
     ("draining", 503, "server_error", "overloaded"),
     ("no_slot", 503, "server_error", "overloaded"),
+    ("not_ready", 503, "server_error", "not_ready"),
     ("upstream_timeout", 504, "server_error", "upstream_timeout"),
 ]
 
@@ -113,6 +114,7 @@ def test_the_wait_is_in_whole_seconds_and_finer_beside_it(wait_s: float | None, 
         (errors.NoWorker, "true"),
         (errors.Draining, "true"),
         (errors.NoSlot, "true"),
+        (errors.NotReady, "true"),
         (errors.InvalidType, None),
         (errors.Internal, None),
         (errors.UpstreamError, None),

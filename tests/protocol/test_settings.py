@@ -53,7 +53,8 @@ REFUSED: dict[str, tuple[str, dict[str, str], list[str]]] = {
     "a port out of range": ("[edge]\nport = 65536", {}, ["line 2", "65535"]),
     "a port from the environment": ("", {"TRUNKLINE_EDGE__PORT": "web"}, ["TRUNKLINE_EDGE__PORT is 'web'", "65535"]),
     "no slots": ("[worker]\nslots = 0", {}, ["line 2", "at least 1"]),
-    "no pools": ("[worker]\npools = []", {}, ["line 2", "a list", "a pool's name"]),
+    "no pools": ("[worker]\npools = []", {}, ["line 2", "at least one item", "a pool's name"]),
+    "no pools in a variable": ("", {"TRUNKLINE_WORKER__POOLS": ","}, ["TRUNKLINE_WORKER__POOLS", "at least one item"]),
     "a pool twice": ("", {"TRUNKLINE_WORKER__POOLS": "a,b,a"}, ["TRUNKLINE_WORKER__POOLS", "twice"]),
     "a pool that is no subject": ("[worker]\npools = ['a.b']", {}, ["line 2", "a-z"]),
     "a prefix that is no token": ("[nats]\nprefix = 'a.>'", {}, ["line 2", "NATS token"]),
@@ -71,7 +72,16 @@ REFUSED: dict[str, tuple[str, dict[str, str], list[str]]] = {
     "a model that is a value": ("[models]\na = 1", {}, ["line 2", "write [models.a]"]),
     "a model without a target": ("[models.a]\npool = 'default'", {}, ["line 1", "[models.a]", "targets = "]),
     "a model with two targets": (FRONT_DESK.replace('"gpt"', '"gpt", "b"'), {}, ["line 1", "2 targets", "for now"]),
-    "a model whose target is misspelt": (FRONT_DESK.replace('"gpt"', '"gtp"'), {}, ["line 2", "did you mean gpt?"]),
+    "a model whose target is misspelt": (
+        FRONT_DESK.replace('"gpt"', '"gtp"'),
+        {},
+        ["line 2", "did you mean gpt? known: gpt; or add [targets.gtp]"],
+    ),
+    "a model whose target is nowhere": (
+        "[models.a]\ntargets = ['x.y']",
+        {},
+        ["line 2", "'x.y'; known: none; add [targets.\"x.y\"] with its base_url and model"],
+    ),
     "a model's name with a space": (FRONT_DESK.replace("front-desk", "'front desk'"), {}, ["line 1", "letters"]),
     "a model called as a built-in one": (
         FRONT_DESK.replace("front-desk", "echo"),

@@ -5,7 +5,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from protocol.errors import ContextTooLong, RateLimited, ServiceError, UpstreamError, UpstreamRefused, UpstreamTimeout
+from protocol.errors import (
+    ContextTooLong,
+    NotReady,
+    RateLimited,
+    ServiceError,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
 from workers.targets.upstream_errors import from_status, retry_after_s
 
 NOW = datetime(2026, 11, 21, 8, 0, 0, tzinfo=UTC)
@@ -37,6 +45,10 @@ TABLE: list[tuple[int, str, type[ServiceError], str]] = [
     (429, says("slow down"), RateLimited, "slow down"),
     (500, says("boom"), UpstreamError, "boom"),
     (503, "", UpstreamError, "answered 503"),
+    (503, says("Loading model", type="unavailable_error", code=503), NotReady, "loads its model; try again in a mom"),
+    (503, '{"error": "Model m is currently loading", "estimated_time": 20}', NotReady, "loads its model; try again"),
+    (503, says("no room"), UpstreamError, "answered 503: no room"),
+    (500, says("error loading model"), UpstreamError, "answered 500"),
     (504, "", UpstreamTimeout, "answered 504"),
     (307, "", UpstreamError, "a redirect, which is not followed"),
     (400, '{"error": "plain"}', UpstreamRefused, "plain"),

@@ -36,9 +36,10 @@ class Place(NamedTuple):
 
 
 async def look_at_ports(settings: Settings, run: dict[str, Any]) -> list[Finding]:
-    """Whether the ports that are named are free, or held by a process of ours."""
+    """Whether the ports that are named are free, or held by a process of ours. A line that runs has chosen its own."""
     edge, admin = settings.edge, settings.admin
-    places = [Place("edge", edge.host, edge.port, "TRUNKLINE_EDGE__PORT")]
+    port = urlsplit(str(run.get("url"))).port
+    places = [Place("edge", edge.host, edge.port if port is None else port, "TRUNKLINE_EDGE__PORT")]
     if admin.port is not None:
         places.append(Place("admin", admin.host, admin.port, "TRUNKLINE_ADMIN__PORT"))
     needed = settings.nats.url is None and not run  # then the next thing that starts here wants them
@@ -105,8 +106,11 @@ def open_files_limit() -> int:
     return 1 << 62 if soft == resource.RLIM_INFINITY else soft
 
 
-def look_at_data(settings: Settings) -> list[Finding]:
-    """Whether the data directory can be written, and whether its disk has room for the turn records."""
+def look_at_data(settings: Settings, run: dict[str, Any]) -> list[Finding]:
+    """Whether the data directory can be written, and whether its disk has room for the turn records.
+
+    Where NATS keeps them elsewhere and no line runs here, little or nothing is written.
+    """
     data = Path(settings.data_dir).absolute()
     there = next(path for path in (data, *data.parents) if path.exists())
     cure = "make it writable, or set TRUNKLINE_DATA_DIR to another"
@@ -114,7 +118,10 @@ def look_at_data(settings: Settings) -> list[Finding]:
         return [fail(DATA, "directory", f"{data} cannot be made: {there} is a file", cure)]
     if not os.access(there, os.W_OK | os.X_OK):
         return [fail(DATA, "directory", f"{data} cannot be written", cure)]
-    return [ok(DATA, "directory", f"{data} can be written"), judge_disk(shutil.disk_usage(there).free)]
+    writable = ok(DATA, "directory", f"{data} can be written")
+    if settings.nats.url is not None and not run:
+        return [writable]
+    return [writable, judge_disk(shutil.disk_usage(there).free)]
 
 
 def judge_disk(free_bytes: int) -> Finding:

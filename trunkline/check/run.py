@@ -68,7 +68,7 @@ async def _check(settings: Settings, environ: Mapping[str, str], *, spend: bool)
         *ports,
         *map(clock.judge, readings),
         *judge_files(settings, open_files_limit()),
-        *look_at_data(settings),
+        *look_at_data(settings, run),
     ]
     return sorted(findings, key=lambda finding: SECTIONS.index(finding.section))
 

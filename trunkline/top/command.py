@@ -14,11 +14,14 @@ from protocol import process
 from protocol.settings import Settings, SettingsError
 from protocol.settings_source import value_of
 from protocol.settings_types import HttpUrl
+from protocol.streams import StreamError
 from protocol.wire import Disconnected
 from trunkline import run_file
-from trunkline.listen import DEFAULT_URL, listen
+from trunkline.listen import DEFAULT_URL, Listener, listen
 from trunkline.top import terminal, view
 from trunkline.top.watch import Watch, Where
+
+SWITCHED_OFF = (10039, 10076)  # JetStream's answer where an account, or the server, has none
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -45,6 +48,8 @@ def top(settings: Settings, order: Order) -> int:
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that knows ASCII alone
     try:
         return asyncio.run(_run(settings, order, admins))
+    except process.NoJetStream as error:
+        return process.end(process.UNREACHABLE, str(error))
     except Disconnected as error:
         cure = "start a line with `trunkline up`, or set TRUNKLINE_NATS__URL to the NATS of one"
         return process.end(process.UNREACHABLE, f"{error}; {cure}")
@@ -55,17 +60,27 @@ async def _run(settings: Settings, order: Order, admins: tuple[str, ...]) -> int
     nats, data = _address(settings.nats.url or DEFAULT_URL), Path(settings.data_dir)
     ours = nats == _address(str(run_file.read(data).get("nats")))  # else what runs here is another line
     where = Where(admins=admins, data=data if ours else None)
-    async with (
-        listen(settings) as listener,
-        Watch(listener, where, nats=nats, window_s=order.window_s, every_s=order.every_s) as watch,
-    ):
-        console = Console(highlight=False)
-        if order.once or order.as_json or not terminal.fits(console):
-            await watch.settle()
-            print(msgspec.json.encode(watch.figures()).decode() if order.as_json else view.text(watch.figures()))
-        else:
-            await _show(watch, order, console)
+    async with listen(settings) as listener:
+        await process.open_bus(_has_streams(listener))
+        async with Watch(listener, where, nats=nats, window_s=order.window_s, every_s=order.every_s) as watch:
+            console = Console(highlight=False)
+            if order.once or order.as_json or not terminal.fits(console):
+                await watch.settle()
+                print(msgspec.json.encode(watch.figures()).decode() if order.as_json else view.text(watch.figures()))
+            else:
+                await _show(watch, order, console)
     return 0
+
+
+async def _has_streams(listener: Listener) -> None:
+    """Raises StreamError, NoResponders: it never will. A cluster that is just now without an answer can be watched."""
+    try:
+        await listener.ask("INFO")
+    except TimeoutError:
+        return
+    except StreamError as error:
+        if error.code in SWITCHED_OFF:
+            raise
 
 
 async def _show(watch: Watch, order: Order, console: Console) -> None:

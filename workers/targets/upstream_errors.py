@@ -14,6 +14,7 @@ import msgspec
 from protocol.codec import DecodeError
 from protocol.errors import (
     ContextTooLong,
+    NotReady,
     QuotaGone,
     RateLimited,
     ServiceError,
@@ -46,6 +47,7 @@ BY_CODE: dict[str, type[ServiceError]] = {
     "insufficient_quota": QuotaGone,
 }
 TOO_LONG_PHRASE = "maximum context length"  # vLLM's code is just 400
+UNAVAILABLE, LOADING_PHRASE = 503, "loading"  # llama.cpp: "Loading model"; Hugging Face: "Model … is currently loading"
 
 
 def from_status(
@@ -55,6 +57,8 @@ def from_status(
     error = _error_object(body)
     if status in KEY_REFUSED:
         return UpstreamError(f"target {target!r} refused its key ({status}): see its api_key_env")
+    if status == UNAVAILABLE and LOADING_PHRASE in _said(error).lower():
+        return _made(NotReady, f"target {target!r} loads its model; try again in a moment", _wait_s(headers, now=now))
     kind = _by_words(error) or BY_STATUS.get(status, UpstreamError)
     reason = _reason(error, key) or _plain(status)
     return _made(kind, f"target {target!r} answered {status}: {reason}", _wait_s(headers, now=now))
