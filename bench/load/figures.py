@@ -38,6 +38,7 @@ KINDS: dict[str, tuple[str, str]] = {  # figure -> what it is called, and how it
     "rss_gateway_grown_mb": ("memory grown, gateway", "{:+.1f} MB"),
     "rss_kb_per_stream": ("memory per stream, edge and worker", "{:.1f} KB"),
     "busy_percent": ("how busy the machine was", "{:.0f} %"),
+    "yardstick_ms": ("a fixed piece of work", "{:.2f} ms"),
     "turns": ("streams", "{:,.0f}"),
     "bad": ("lost, failed or wrong", "{:,.0f}"),
 }
@@ -66,7 +67,8 @@ def of_side(taken: Taken, scenario: Scenario) -> Figures:
         groups = [taken.used[name] for name in ("edge", "worker", GATEWAY) if name in taken.used]
         if groups:
             figures["rss_kb_per_stream"] = sum(used.rss_bytes for used in groups) / scenario.streams / 1000
-    return figures | {"busy_percent": taken.busy_percent, "turns": heard.began, "bad": heard.bad}
+    figures |= {"busy_percent": taken.busy_percent, "yardstick_ms": taken.yardstick_ms}
+    return figures | {"turns": heard.began, "bad": heard.bad}
 
 
 def _cpu(taken: Taken) -> Figures:

@@ -49,7 +49,9 @@ async def measure(
         async with rig.line(base_url, slots=scenario.slots, env=_env(scenario)) as line:
             run = Run()
             for side in _sides(base_url, line, scenario, gateway):
+                before = meter.yardstick_ms()
                 taken = await (_take_waiting(rig, side, scenario) if scenario.wait_s else _take(rig, side, scenario))
+                taken.yardstick_ms = (before + meter.yardstick_ms()) / 2
                 run.add(side.name, taken, scenario)
             measured.runs.append(run)
     measured.took_s, measured.spans = time.monotonic() - began_at, await rig.spans() - spans

@@ -2,6 +2,8 @@
 
 import contextlib
 import re
+import statistics
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -76,6 +78,21 @@ def _switches(process: psutil.Process) -> tuple[int, int]:
             for index, count in enumerate(SWITCHES.findall(status.read_bytes())):
                 found[index] += int(count)
     return found[0], found[1]
+
+
+def yardstick_ms() -> float:
+    """How long this machine takes for a fixed piece of work, now: the median of some tries, in milliseconds of CPU.
+
+    A core that is shared with strangers is twice as fast in one minute as in the next, and what a process is said to
+    have used grows with it.
+    """
+    return statistics.median(_piece_ms() for _ in range(5))
+
+
+def _piece_ms() -> float:
+    began = time.process_time()
+    sum(number * number for number in range(20_000))
+    return (time.process_time() - began) * 1000
 
 
 def family(pid: int) -> list[int]:

@@ -52,6 +52,7 @@ class Taken(Struct, kw_only=True):
     before: meter.Readings
     after: meter.Readings
     busy_percent: float  # of all cores, over the measured window
+    yardstick_ms: float = 0.0  # of before and after: how slow the machine was
 
     @property
     def used(self) -> meter.Readings:

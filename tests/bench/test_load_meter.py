@@ -37,3 +37,7 @@ def test_readings_are_added_by_their_parts() -> None:
     one = Reading(1.0, 2.0, 3, 4, 5)
 
     assert (one + one, one - one, one.cpu_s) == (Reading(2.0, 4.0, 6, 8, 10), Reading(), 3.0)
+
+
+def test_the_yardstick_is_some_work_and_not_much() -> None:
+    assert 0.0 < meter.yardstick_ms() < 1000.0
