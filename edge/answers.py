@@ -1,7 +1,7 @@
 """How an answer leaves: as a stream of events, or as one body. The relay drives both in the same way."""
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from aiohttp import web
 
@@ -9,6 +9,7 @@ from edge.dialect import JSON_TYPE, Delta, Dialect
 from edge.errors import body_bytes, headers_for, to_openai
 from edge.turn import Turn
 from protocol import sse
+from protocol.at_once import at_once
 from protocol.errors import ServiceError
 from protocol.messages import Finished, Usage
 
@@ -25,6 +26,9 @@ class Answer(Protocol):
 
     async def say(self, frames: Iterable[Delta], *, ends: bool) -> None:
         """Frames of the answer, in one write; `ends`: the end follows at once, and they may leave with it."""
+
+    def say_now(self, frames: Iterable[Delta]) -> bool:
+        """The same in the middle of a stream, without waiting. False: not now; nothing was written."""
 
     async def ping(self) -> None:
         """A sign of life that no client takes for content."""
@@ -87,6 +91,15 @@ class StreamAnswer:
         elif data:
             await self.response.write(data)
 
+    def say_now(self, frames: Iterable[Delta]) -> bool:
+        transport, writer = self._request.transport, cast(Any, self.response._payload_writer)
+        if transport is None or writer is None or transport.is_closing() or transport.get_write_buffer_size():
+            return False
+        data = b"".join(map(self._dialect.delta, frames))
+        if data:
+            at_once(writer.write(data, drain=False))
+        return True
+
     async def ping(self) -> None:
         await self.response.write(sse.PING)
 
@@ -125,6 +138,9 @@ class BodyAnswer:
 
     async def say(self, frames: Iterable[Delta], *, ends: bool) -> None:
         pass  # the turn collects them
+
+    def say_now(self, frames: Iterable[Delta]) -> bool:
+        return False
 
     async def ping(self) -> None:
         pass

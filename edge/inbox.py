@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 from msgspec import Struct
 
@@ -54,11 +55,13 @@ class Inbox:
         "_events",
         "_fires_at",
         "_loop",
+        "_settling",
         "_timer",
         "_until",
         "_waiter",
         "on_note",
         "on_overflow",
+        "on_speech",
         "overflowed",
         "writing",
     )
@@ -75,6 +78,10 @@ class Inbox:
         self.on_overflow: Callable[[], None] | None = None
         self.on_note: Callable[[Stored | Claimed], None] | None = None
         """Takes what is only written down, at once: no relay is woken for that."""
+        self.on_speech: Callable[[list[Text]], bool] | None = None
+        """Takes texts while the relay has nothing else to do, and says whether it did: waking a task for each token
+        would cost as much as writing it."""
+        self._settling = False
 
     def push(self, event: Event) -> None:
         """Hand over; never waits."""
@@ -87,7 +94,30 @@ class Inbox:
             self.overflowed = True
             if self.on_overflow:
                 self.on_overflow()
-        self._wake()
+        if self.on_speech is None or type(event) is not Text:
+            self._wake()
+        elif not self._settling:
+            self._settling = True
+            self._loop.call_soon(self._settle)
+
+    def _settle(self) -> None:
+        """What was read together is spoken together; anything but text is for the relay."""
+        self._settling = False
+        events = self._events
+        if not events or self._waiter is None or self._waiter.done():
+            return
+        if self._speaks(events):
+            self.rest()
+        else:
+            self._wake()
+
+    def _speaks(self, events: list[Event]) -> bool:
+        if self.on_speech is None or not all(type(event) is Text for event in events):
+            return False
+        try:
+            return self.on_speech(cast(list[Text], events))
+        except Exception:  # a bug of ours: the relay meets it again, and ends its turn openly
+            return False
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -115,6 +115,8 @@ class Relay:
         except Exception:
             log.exception("turn %s", self._job.id)
             await self._broken()
+        finally:
+            self._inbox.on_speech = None
 
     async def _broken(self) -> None:
         """A bug of ours ends this turn openly, and no other."""
@@ -253,6 +255,18 @@ class Relay:
         self._inbox.writing = True
         await self._answer.say(frames, ends=ends)
         self._inbox.writing = False
+        if self._watch.stream and self._has_content:
+            self._inbox.on_speech = self._speak
+
+    def _speak(self, texts: list[Text]) -> bool:
+        """Text in the middle of an answer, while `run` waits for what comes next. False: `run` is to see to it."""
+        if not self._answer.say_now(texts):
+            return False
+        now = self._wrote_at = self._now()
+        for text in texts:
+            self._turn.hear(text)
+        self._watch.content(now)
+        return True
 
     def _decide(self, event: Event) -> Next:
         if isinstance(event, Finished):

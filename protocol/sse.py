@@ -49,7 +49,7 @@ class EventReader:
         if b"\r" in data:
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        if self._tail or self._data or not data.endswith(b"\n\n"):
+        if not self.between or not data.endswith(b"\n\n"):
             yield from self._lines(data)
             return
         for event in data[:-2].split(b"\n\n"):  # whole events, as most reads are: one line of data each
@@ -59,6 +59,11 @@ class EventReader:
                 yield event[6:]
             else:
                 yield from self._lines(event + b"\n\n")
+
+    @property
+    def between(self) -> bool:
+        """Whether the next byte begins an event."""
+        return not (self._tail or self._data or self._after_cr or self._first)
 
     def _lines(self, data: bytes) -> Iterator[bytes]:
         first, *lines = data.split(b"\n")

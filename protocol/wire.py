@@ -9,10 +9,12 @@ import logging
 import random
 import re
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from secrets import token_hex
 from typing import Any, NamedTuple, Protocol
+
+from protocol.at_once import Waits, at_once
 
 log = logging.getLogger(__name__)
 
@@ -272,13 +274,21 @@ class NatsWire:
         if not (client._pending and client.is_connected):
             return
         if not self._by_hand:
-            _at_once(client._flush_pending())
+            self._let_write()
             return
         pending, client._pending, client._pending_data_size = client._pending, [], 0
         try:
             client._transport.writelines(pending)
         except (OSError, RuntimeError) as error:  # away between the check and the write: a loss like any other
             log.debug("not sent: %s", error)
+
+    def _let_write(self) -> None:
+        try:
+            at_once(self._client._flush_pending())
+        except Waits:
+            raise UnknownClient(
+                "nats-py waits where it never did: it is of a version that Trunkline does not know"
+            ) from None
 
     async def subscribe(self, subject: str, callback: Callback) -> Subscription:
         def hand_over(message: Any) -> None:
@@ -351,16 +361,6 @@ def publication(subject: str, data: bytes, reply: str, headers: Mapping[str, str
     head = f"NATS/1.0\r\n{lines}\r\n".encode()
     sizes = b"%d %d" % (len(head), len(head) + len(data))
     return b"HPUB %b %b %b\r\n%b%b\r\n" % (subject.encode(), reply.encode(), sizes, head, data)
-
-
-def _at_once(waking: Coroutine[Any, Any, None]) -> None:
-    """Run what wakes nats-py's own task to its end: it never waits."""
-    try:
-        waking.send(None)
-    except StopIteration:
-        return
-    waking.close()
-    raise UnknownClient("nats-py waits where it never did: it is of a version that Trunkline does not know")
 
 
 def _too_late(answer: "asyncio.Future[Arrived]") -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from edge.inbox import UNSENT_BYTES, Inbox, Stored
+from edge.inbox import UNSENT_BYTES, Event, Inbox, Stored
 from protocol.messages import Reasoning, Text, ToolCall
 from tests.virtual_time import START_S, play
 
@@ -113,5 +113,75 @@ def test_a_burst_for_a_client_that_reads_is_no_overflow() -> None:
         inbox.push(Text("y"))
 
         assert not inbox.overflowed
+
+    play(scene())
+
+
+def test_text_is_spoken_together_and_wakes_no_relay_that_waits() -> None:
+    async def scene() -> None:
+        inbox = Inbox()
+        spoken: list[list[Text]] = []
+
+        def speak(texts: list[Text]) -> bool:
+            spoken.append(list(texts))
+            return True
+
+        inbox.on_speech = speak
+        waiting = asyncio.ensure_future(inbox.take(START_S + 1))
+        await asyncio.sleep(0.1)
+        for word in ("a", "b"):
+            inbox.push(Text(word))
+        await asyncio.sleep(0.1)
+        inbox.push(Text("c"))
+
+        assert await waiting == [], "only time has woken it"
+        assert spoken == [[Text("a"), Text("b")], [Text("c")]]
+
+    play(scene())
+
+
+def test_text_that_cannot_be_spoken_now_or_beside_something_else_is_for_the_relay() -> None:
+    async def scene() -> None:
+        inbox = Inbox()
+        asked: list[list[Text]] = []
+
+        def refuse(texts: list[Text]) -> bool:
+            asked.append(list(texts))
+            return False
+
+        inbox.on_speech = refuse
+        comes: list[list[Event]] = [[Text("a")], [Text("b"), Reasoning("c")], [Reasoning("d"), Text("e")]]
+        for events in comes:
+            waiting = asyncio.ensure_future(inbox.take(START_S + 9))
+            await asyncio.sleep(0.1)
+            for event in events:
+                inbox.push(event)
+            assert await waiting == events
+        assert asked == [[Text("a")]]
+
+    play(scene())
+
+
+def test_text_that_comes_while_the_relay_is_busy_waits_for_it() -> None:
+    async def scene() -> None:
+        inbox = Inbox()
+        inbox.on_speech = lambda _: pytest.fail("the relay writes something else")
+        inbox.push(Text("a"))
+        await asyncio.sleep(0.1)
+
+        assert await inbox.take(START_S + 9) == [Text("a")]
+
+    play(scene())
+
+
+def test_a_bug_in_speaking_leaves_the_text_to_the_relay() -> None:
+    async def scene() -> None:
+        inbox = Inbox()
+        inbox.on_speech = lambda _: 1 / 0 > 0
+        waiting = asyncio.ensure_future(inbox.take(START_S + 9))
+        await asyncio.sleep(0.1)
+        inbox.push(Text("a"))
+
+        assert await waiting == [Text("a")]
 
     play(scene())

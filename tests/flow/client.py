@@ -40,7 +40,7 @@ class Connection(asyncio.Transport):
     abort = close
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return int(self._paused)
 
     def pause_reading(self) -> None:
         pass

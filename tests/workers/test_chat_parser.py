@@ -358,6 +358,62 @@ def test_where_an_answer_is_split_changes_nothing(case: tuple[str | bytes, Outco
     assert shown(read(pieces)) == shown(read([stream]))
 
 
+def quickly(pieces: list[bytes], told: ChatParser) -> list[Frame | ServiceError]:
+    """As a target reads: text in the middle of an answer takes the short way."""
+    frames: list[Frame | ServiceError] = []
+    try:
+        for piece in pieces:
+            if speech := told.speech(piece):
+                frames.append(Text(speech))
+            else:
+                frames.extend(told.feed(piece))
+        frames.extend(told.end())
+    except ServiceError as error:
+        frames.append(error)
+    return frames
+
+
+def merged(outcome: list[Frame | ServiceError]) -> list[object]:
+    """Neighbouring texts as one."""
+    frames: list[Any] = []
+    for item in outcome:
+        last = frames[-1] if frames else None
+        if isinstance(item, Text) and isinstance(last, Text) and item.logprobs is None is last.logprobs:
+            frames[-1] = Text(last.text + item.text)
+        else:
+            frames.append(item)
+    return shown(frames)
+
+
+@given(st.sampled_from(list(CASES.values())), st.booleans(), st.data())
+def test_the_short_way_for_text_says_the_same(
+    case: tuple[str | bytes, Outcome], said_before: bool, data: st.DataObject
+) -> None:
+    stream = case[0].encode() if isinstance(case[0], str) else case[0]
+    before = says("Well, ").removesuffix(ends()).encode() if said_before else b""
+    borders = [match.end() for match in re.finditer(rb"\r?\n\r?\n", before + stream)]
+    at = sorted(data.draw(st.sets(st.sampled_from([0, *borders]) | st.integers(0, len(before + stream)))))
+    pieces = [(before + stream)[a:b] for a, b in itertools.pairwise([0, *at, len(before + stream)])]
+    quick, plain = parser(), parser()
+
+    assert merged(quickly(pieces, quick)) == merged(read(pieces, plain))
+    assert (quick.skipped, quick.usage, quick.said_chars) == (plain.skipped, plain.usage, plain.said_chars)
+
+
+def test_the_short_way_is_taken_by_whole_events_of_text_in_the_middle_of_an_answer() -> None:
+    told = parser()
+    event = chunk({"content": "a"}).encode()
+    assert told.speech(event) == "", "the first one opens the answer"
+    list(told.feed(event))
+
+    assert told.speech(event * 3) == "aaa"
+    assert told.speech(event[:-1]) == "", "it has no end"
+    assert told.speech(event + chunk(finish="stop").encode()) == "", "there is more than text in it"
+    assert told.speech(event.replace(b"\n", b"\r\n")) == "", "its lines end in another way"
+    list(told.feed(event[:5]))
+    assert told.speech(event) == "", "another has begun"
+
+
 @given(st.binary(), st.binary())
 def test_whatever_bytes_come_a_service_error_is_the_worst(before: bytes, after: bytes) -> None:
     read([before, b"\n\n", says("a").encode(), after])

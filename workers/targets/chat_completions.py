@@ -6,6 +6,7 @@ Only bytes and time are handled here. What is asked is built in `chat_request`, 
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -30,6 +31,7 @@ from aiohttp import (
     ServerDisconnectedError,
     TCPConnector,
 )
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
@@ -66,11 +68,20 @@ def open_session() -> ClientSession:
 _reused = ContextVar("reused", default=False)  # this turn's POST goes out on a connection that an earlier one opened
 
 
+class _Reader(ResponseHandler):
+    """aiohttp resumes its parser after every read: where nothing is paused that is for nothing."""
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
+
 class _Connector(TCPConnector):
     """Tells a new connection from a kept one; aiohttp's own tracing does too, for some per cent of a turn's CPU."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self._factory: Any = functools.partial(_Reader, loop=self._loop)
         self._known: WeakSet[object] = WeakSet()
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:
@@ -130,6 +141,14 @@ class ChatCompletions:
         watch = Watch(loop, response.close)
         try:
             while data := await self._read(response, parser, watch, deadlines):
+                speech = parser.speech(data) if seam is None else ""
+                if speech:
+                    yield Text(speech)
+                    now = loop.time()
+                    deadlines.progress(now)
+                    if deadlines.passed(now, idle=False):
+                        raise deadlines.error(self.name)
+                    continue
                 before = parser.progress
                 for frame in _over(seam, parser.feed(data)):
                     if first_content_ms is None and isinstance(frame, AUDIBLE):

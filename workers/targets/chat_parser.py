@@ -18,6 +18,7 @@ from protocol.messages import Finished, FinishReason, Frame, Reasoning, Refusal,
 from workers.targets import upstream_errors
 from workers.targets.tool_calls import CallCollector, Fragment
 
+SPEECH_BYTES = 16 << 10  # far below what a frame may hold
 MAX_LINE_BYTES = 1024 * 1024  # a chunk is some hundred bytes; a whole tool call in one may be long
 BOM = b"\xef\xbb\xbf"
 
@@ -131,6 +132,23 @@ class ChatParser:
     def progress(self) -> int:
         """Grows with everything that brings the answer on: not with comments, roles or what could not be read."""
         return self.said_chars + self._calls.begun + (self._reason is not None)
+
+    def speech(self, data: bytes) -> str:
+        """The text of a read that holds whole events of text and nothing else, as nearly every one does in the middle
+        of an answer. Else nothing, and nothing is taken: it is for `feed`.
+        """
+        if not (self._may_just_speak and self._events.between and self._audible) or len(data) > SPEECH_BYTES:
+            return ""
+        texts = []
+        for event in data.removesuffix(b"\n\n").split(b"\n\n") if data.endswith(b"\n\n") else ():
+            chunk = _decoded(event[6:]) if event.startswith(b"data: ") else None
+            text = _only_text(chunk) if chunk is not None else ""
+            if not text:
+                return ""
+            texts.append(text)
+        speech = "".join(texts)
+        self._heard(speech)
+        return speech
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """The frames that are whole now; never the last one. To be read to its end before more is fed.
