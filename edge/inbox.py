@@ -1,13 +1,16 @@
 """What happens to one turn, from the bus to its relay."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import cast
 
 from msgspec import Struct
 
-from protocol.errors import ServiceError
+from protocol.errors import Internal, ServiceError
 from protocol.messages import Claimed, Frame, Reasoning, Refusal, Text, ToolCall
+
+log = logging.getLogger(__name__)
 
 UNSENT_BYTES = 256 << 10  # what may wait for a client that reads slowly
 CLOCK_S = 0.001  # uvloop's clock is cut to milliseconds
@@ -116,7 +119,9 @@ class Inbox:
             return False
         try:
             return self.on_speech(cast(list[Text], events))
-        except Exception:  # a bug of ours: the relay meets it again, and ends its turn openly
+        except Exception:  # a bug of ours. Whether they were spoken nobody knows: nothing is said twice, the turn ends
+            log.exception("text could not be spoken")
+            self._events = [Refused(Internal("something went wrong here; the log says more"))]
             return False
 
     def _wake(self) -> None:

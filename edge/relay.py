@@ -273,6 +273,7 @@ class Relay:
             self._watch.finished(event)
             return self._turn.finished(event)
         if isinstance(event, Failed):
+            self._last = None  # what it cost is on the bill now
             self._watch.failed(event)
             return self._turn.failed(event)
         if isinstance(event, Refused):

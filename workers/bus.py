@@ -273,7 +273,8 @@ class WorkerBus:
         claim waits for the verdict, and is cancelled by it. A fresh job's edge need not be looked for: that would cost
         every turn a way to the server and back.
         """
-        if delivery.fresh and not self._edges.suspected(delivery.edge_id, self._loop.time()):
+        suspected = self._edges.suspected(delivery.edge_id, self._loop.time())
+        if delivery.fresh and self._wire.connected and not suspected:
             return
         while not await self._echo() or self._edges.suspected(  # noqa: ASYNC110 - no event ends a suspicion
             delivery.edge_id, self._loop.time()
@@ -289,9 +290,9 @@ class WorkerBus:
         return await back
 
     def _send_echo(self) -> None:
+        waiting, self._echo_for = self._echo_for, []
         self._outbox.flush()
         self._echo_number += 1
-        waiting, self._echo_for = self._echo_for, []
         try:
             self._wire.publish(self._subjects.worker_echo(self.worker_id), str(self._echo_number).encode())
         except Disconnected:

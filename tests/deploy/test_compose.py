@@ -22,7 +22,8 @@ from trunkline.nats_server import binary, info
 
 SERVICES = compose.services()
 TIERS = ("edge", "worker")
-CONTAINERS_OWN = {  # where it listens, as others know it, and which files it has
+CONTAINERS_OWN = {  # where it listens, as others know it, which files it has, and its bus: 127.0.0.1 is not ours there
+    "TRUNKLINE_NATS__URL",
     *("TRUNKLINE_EDGE__HOST", "TRUNKLINE_EDGE__PORT", "TRUNKLINE_ADMIN__HOST", "TRUNKLINE_ADMIN__PORT"),
     *("TRUNKLINE_CONFIG", "TRUNKLINE_DATA_DIR", "TRUNKLINE_TELEMETRY__TRACES_FILE"),
     "TRUNKLINE_EDGE__PROCESSES",  # each has an admin port of its own, and Prometheus asks one in a container

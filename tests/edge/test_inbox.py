@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from edge.inbox import UNSENT_BYTES, Event, Inbox, Stored
+from edge.inbox import UNSENT_BYTES, Event, Inbox, Refused, Stored
+from protocol.errors import Internal
 from protocol.messages import Reasoning, Text, ToolCall
 from tests.virtual_time import START_S, play
 
@@ -174,7 +175,7 @@ def test_text_that_comes_while_the_relay_is_busy_waits_for_it() -> None:
     play(scene())
 
 
-def test_a_bug_in_speaking_leaves_the_text_to_the_relay() -> None:
+def test_a_bug_in_speaking_ends_the_turn_and_nothing_is_said_twice(caplog: pytest.LogCaptureFixture) -> None:
     async def scene() -> None:
         inbox = Inbox()
         inbox.on_speech = lambda _: 1 / 0 > 0
@@ -182,6 +183,9 @@ def test_a_bug_in_speaking_leaves_the_text_to_the_relay() -> None:
         await asyncio.sleep(0.1)
         inbox.push(Text("a"))
 
-        assert await waiting == [Text("a")]
+        [refused] = await waiting
+        assert isinstance(refused, Refused)
+        assert isinstance(refused.error, Internal)
 
     play(scene())
+    assert "ZeroDivisionError" in caplog.text

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from protocol.errors import UpstreamError
 from protocol.messages import Finished, Job, Text, Usage
 from tests.flow.fates import Fates, twice
 from tests.flow.line import Line
@@ -263,3 +264,28 @@ def test_the_bill_of_a_turn_that_was_handed_on_and_never_claimed_again_has_its_c
         assert record.cancel_ms is None
         talking.hang_up()
         line.settle()
+
+
+def bill_of_a_failure(*, reads: bool) -> Usage:
+    """Of a turn whose target breaks off; its client, who reads or does not, is gone a moment later."""
+
+    def script(_: int, __: Job) -> Iterable[Step]:
+        yield Text("hello " * 40)
+        yield 0.5
+        yield UpstreamError("broke off")
+
+    with Line(script=script) as line:
+        edge, worker = line.add_edge(), line.add_worker()
+        client = edge.post()
+        line.until(lambda: client.text)
+        client.connection.reads = reads
+        line.until(lambda: worker.bus.live == 0)
+        line.run(0.3)
+        client.hang_up()
+        line.until(lambda: line.records)
+        line.settle()
+        return line.records[0].usage
+
+
+def test_a_claim_that_failed_is_billed_once_though_its_client_leaves_while_the_error_is_written() -> None:
+    assert bill_of_a_failure(reads=False) == bill_of_a_failure(reads=True)

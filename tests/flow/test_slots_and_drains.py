@@ -1,6 +1,7 @@
 """Jobs go into free slots alone; a process that stops leaves nothing half done."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -272,4 +273,28 @@ def test_jobs_that_waited_and_are_claimed_together_share_one_look_for_their_edge
         line.until(lambda: all(client.ended for client in clients))
         assert all(client.ended_well for client in clients)
         assert 1 <= worker.bus._echo_number < 5
+        line.settle()
+
+
+def test_a_job_that_came_in_the_last_moment_of_a_connection_waits_for_the_next() -> None:
+    """Its edge has not heard of the claim: somebody else gets the job, and two models would answer it."""
+    with Line(script=words(20)) as line:
+        edge, worker = line.add_edge(), line.add_worker()
+        line.run(0.5)
+        take = worker.bus._take
+
+        def cut_off_and_take(*message: Any, **more: Any) -> None:
+            worker.cut_off(2.0)
+            take(*message, **more)
+
+        worker.bus._take = cut_off_and_take  # type: ignore[method-assign]
+        client = edge.post()
+        line.until(lambda: not worker.bus.connected)
+        line.run(1.0)
+        assert not line.sayings
+
+        worker.bus._take = take  # type: ignore[method-assign]
+        line.until(lambda: client.ended)
+        assert client.ended_well
+        assert sum(saying.whole for saying in line.sayings) == 1
         line.settle()

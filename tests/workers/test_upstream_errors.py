@@ -49,6 +49,8 @@ TABLE: list[tuple[int, str, type[ServiceError], str]] = [
     (503, '{"error": "Model m is currently loading", "estimated_time": 20}', NotReady, "loads its model; try again"),
     (503, says("no room"), UpstreamError, "answered 503: no room"),
     (500, says("error loading model"), UpstreamError, "answered 500"),
+    (503, says("the server is overloading, slow down"), UpstreamError, "slow down"),
+    (503, says("error while downloading image"), UpstreamError, "downloading image"),
     (504, "", UpstreamTimeout, "answered 504"),
     (307, "", UpstreamError, "a redirect, which is not followed"),
     (400, '{"error": "plain"}', UpstreamRefused, "plain"),

@@ -4,6 +4,7 @@ Upstreams word errors in many ways; what a caller may hear is the upstream's own
 """
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -47,7 +48,9 @@ BY_CODE: dict[str, type[ServiceError]] = {
     "insufficient_quota": QuotaGone,
 }
 TOO_LONG_PHRASE = "maximum context length"  # vLLM's code is just 400
-UNAVAILABLE, LOADING_PHRASE = 503, "loading"  # llama.cpp: "Loading model"; Hugging Face: "Model … is currently loading"
+UNAVAILABLE = 503
+LOADING = re.compile(r"\bloading model\b|\bmodel\b.*\bis (currently )?loading\b", re.IGNORECASE)
+"""llama.cpp: "Loading model"; Hugging Face: "Model … is currently loading"."""
 
 
 def from_status(
@@ -57,7 +60,7 @@ def from_status(
     error = _error_object(body)
     if status in KEY_REFUSED:
         return UpstreamError(f"target {target!r} refused its key ({status}): see its api_key_env")
-    if status == UNAVAILABLE and LOADING_PHRASE in _said(error).lower():
+    if status == UNAVAILABLE and LOADING.search(_said(error)):
         return _made(NotReady, f"target {target!r} loads its model; try again in a moment", _wait_s(headers, now=now))
     kind = _by_words(error) or BY_STATUS.get(status, UpstreamError)
     reason = _reason(error, key) or _plain(status)
