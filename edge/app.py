@@ -10,6 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from edge.admin import admin_app
 from edge.bus import EdgeBus, connect
+from edge.connection import listen
 from edge.handlers import Edge
 from edge.metrics import Metrics
 from edge.records import Records
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 
 ADMIN_PORT = 9090
 SHUTDOWN_S = 0.5  # aiohttp waits up to twice that for what the drain has ended already
-KEEPALIVE_S = 200.0  # longer than the clients' own: they keep idle connections for 120 s and more
 RECORDS_S = 3.0  # for the last turn records at the end
 
 
@@ -86,21 +86,13 @@ async def _serve(
 ) -> bool:
     """Listen until `stop`, then drain: not ready, deaf after `lame_s`, and `drain_s` for the streams that run."""
     logging.getLogger("aiohttp.server").addFilter(_is_ours)
-    public = web.AppRunner(
-        edge.app(),
-        access_log=None,
-        auto_decompress=False,
-        handler_cancellation=True,
-        keepalive_timeout=KEEPALIVE_S,
-        shutdown_timeout=SHUTDOWN_S,
-    )
+    public = web.AppRunner(edge.app(), handler_cancellation=True, shutdown_timeout=SHUTDOWN_S)
     admin = web.AppRunner(admin_app(edge, bus, metrics), access_log=None, shutdown_timeout=SHUTDOWN_S)
     await public.setup()
     await admin.setup()
     try:
         bound = bind(settings.edge.host, settings.edge.port, reuse_port=reuse_port)
-        site = web.SockSite(public, bound)
-        await site.start()
+        listener = await listen(public, bound)
         admin_bound = bind_next(settings.admin.host, settings.admin.port, ADMIN_PORT)
         await web.SockSite(admin, admin_bound).start()
         url, admin_url = url_of(bound), url_of(admin_bound)
@@ -109,7 +101,7 @@ async def _serve(
         await stop.wait()
         edge.draining = True
         await asyncio.sleep(settings.edge.lame_s)
-        await site.stop()
+        listener.close()
         return await edge.drain(settings.edge.drain_s)
     finally:
         await public.cleanup()

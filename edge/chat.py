@@ -11,6 +11,7 @@ import msgspec
 from edge.chat_body import ChatRequest, parse
 from edge.dialect import EVENTS_TYPE, Delta
 from edge.errors import body_bytes
+from edge.history import repair
 from protocol import sse
 from protocol.errors import ServiceError
 from protocol.messages import Finished, Job, OnLost, Reasoning, Refusal, Text, TokenLogprob, ToolCall, Usage
@@ -38,12 +39,13 @@ def to_job(
 
     A lost answer in JSON is never continued: half an object cannot be gone on with by ear.
     """
+    messages, repairs = repair(request.messages)
     form = request.response_format
     plain = form is None or form.kind == "text"
     return Job(
         id=turn_id,
         model=request.model,
-        messages=request.messages,
+        messages=messages,
         budget_ms=budget_ms,
         total_ms=total_ms,
         tenant=tenant,
@@ -56,6 +58,8 @@ def to_job(
         user=request.user,
         metadata=request.metadata,
         on_lost=on_lost if plain or on_lost != "continue" else "error",
+        extras=request.extras,
+        repairs=repairs,
     )
 
 

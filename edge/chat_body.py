@@ -13,6 +13,7 @@ from msgspec import UNSET, Raw, Struct
 
 from edge import chat_form as wire
 from edge.body import Reader, missing, not_among, wrong_type
+from edge.parameters import unserved
 from protocol import errors
 from protocol.codec import DecodeError
 from protocol.messages import (
@@ -32,6 +33,8 @@ from protocol.messages import (
 
 MAX_TOKENS = 2**31 - 1  # the largest that every known upstream can read
 MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512  # of metadata, as OpenAI bounds it
+EXTRA_BODIES = ("elevenlabs_extra_body", "fishaudio_extra_body", "extra_metadata", "context")
+CALL_ID_KEYS = ("conversation_id", "call_id", "system__conversation_id", "call_control_id")  # the last: Telnyx's
 MAX_CALL_ID = 256  # no platform's is longer than 64; it becomes a header and an attribute of every span
 
 _reader = Reader(wire.ChatBody, needs="an object with 'model' and 'messages'")
@@ -58,6 +61,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     sampling: Sampling
     user: str | None
     metadata: dict[str, str]
+    extras: dict[str, Json]
 
 
 def parse(body: bytes) -> ChatRequest:
@@ -70,14 +74,14 @@ def parse(body: bytes) -> ChatRequest:
     _refuse_unserved(form)
     tools, legacy = _offered(form)
     stream = bool(form.stream)
-    metadata = _strings(form.metadata)
+    metadata, extras = _strings(form.metadata), _extras(form)
     return ChatRequest(
         model=form.model,
         messages=_messages(form.messages),
         stream=stream,
         include_usage=bool(stream and form.stream_options and form.stream_options.include_usage),
         legacy=legacy,
-        call_id_from_body=_call_id(form, metadata),
+        call_id_from_body=_call_id(form, extras, metadata),
         tools=tools,
         tool_choice=_function_call(form.function_call, tools) if legacy else _tool_choice(form.tool_choice, tools),
         parallel_tool_calls=False if legacy else form.parallel_tool_calls,
@@ -85,20 +89,17 @@ def parse(body: bytes) -> ChatRequest:
         sampling=_sampling(form),
         user=form.user or _text(form.user_id),
         metadata=_fitting(metadata),
+        extras=extras,
     )
 
 
 def _refuse_unserved(form: wire.ChatBody) -> None:
     if form.n is not None and form.n > 1:
-        raise errors.UnsupportedValue("'n' must be 1 here: one answer is made per request", param="n")
+        raise unserved("more than one answer")
     if "audio" in (form.modalities or ()):
-        cure = "leave 'audio' out of 'modalities'; answers are text"
-        raise errors.UnsupportedParameter(f"audio output is not served here: {cure}", param="modalities")
+        raise unserved("audio output")
     if not _absent(form.web_search_options):
-        cure = "leave it out, or offer a search of your own in 'tools'"
-        raise errors.UnsupportedParameter(
-            f"'web_search_options' is not served here: {cure}", param="web_search_options"
-        )
+        raise unserved("web search")
 
 
 def _sampling(form: wire.ChatBody) -> Sampling:
@@ -162,15 +163,21 @@ def _message(form: wire.Message, index: int, legacy: dict[str, str]) -> Message:
             calls = _past_calls(form, at, index, legacy)
             return Message("assistant", content, form.name, calls, refusal=form.refusal)
         case "tool":
-            if not form.tool_call_id:
-                raise missing(f"{at}.tool_call_id")
-            return Message("tool", content, form.name, tool_call_id=form.tool_call_id)
+            answered = _required(form.tool_call_id, f"{at}.tool_call_id")
+            return Message("tool", content, form.name, tool_call_id=answered)
         case "function":
-            if not form.name:
-                raise missing(f"{at}.name")
-            return Message("tool", content, tool_call_id=legacy.get(form.name, f"call_{index}"))
+            name = _required(form.name, f"{at}.name")
+            return Message("tool", content, tool_call_id=legacy.get(name, f"call_{index}"))
         case role:
             return Message(role, content, form.name)
+
+
+def _required(value: str | None, path: str) -> str:
+    if value is None:
+        raise missing(path)
+    if not value:
+        raise errors.InvalidValue(f"'{path}' is an empty string: it needs at least one character", param=path)
+    return value
 
 
 def _content(form: wire.Message, at: str) -> str | tuple[Part, ...] | None:
@@ -197,21 +204,28 @@ def _parts(forms: Sequence[wire.Part], at: str, *, text_only: bool) -> tuple[Par
     for index, form in enumerate(forms):
         if text_only and not isinstance(form, wire.TextPart):
             raise not_among(f"{at}[{index}].type", ["text"])
-    return tuple(_part(form) for form in forms)
+    return tuple(_part(form, f"{at}[{index}]") for index, form in enumerate(forms))
 
 
-def _part(form: wire.Part) -> Part:
+def _part(form: wire.Part, at: str) -> Part:
     match form:
         case wire.TextPart():
             return TextPart(form.text)
         case wire.ImagePart():
             return ImagePart(form.image_url.url, form.image_url.detail)
         case wire.AudioPart():
-            return OpaquePart("input_audio", bytes(form.input_audio))
+            return _opaque("input_audio", form.input_audio, at)
         case wire.FilePart():
-            return OpaquePart("file", bytes(form.file))
+            return _opaque("file", form.file, at)
         case wire.RefusalPart():
             return RefusalPart(form.refusal)
+
+
+def _opaque(kind: str, value: Raw, at: str) -> OpaquePart:
+    body = _json_object(value, f"{at}.{kind}")
+    if body is None:
+        raise wrong_type(f"{at}.{kind}", "object")
+    return OpaquePart(kind, body)
 
 
 def _past_calls(form: wire.Message, at: str, index: int, legacy: dict[str, str]) -> tuple[PastCall, ...]:
@@ -255,8 +269,7 @@ def _function(form: wire.Function, at: str) -> Tool:
 def _check_function(kind: str | None, path: str) -> None:
     """Only functions are tools here; where nothing is said they are meant."""
     if kind == "custom":
-        cure = "describe it as a function with a JSON Schema"
-        raise errors.UnsupportedValue(f"custom tools are not served here: {cure}", param=path)
+        raise unserved("custom tools", param=path)
     if kind not in (None, "function"):
         raise not_among(path, ["function"])
 
@@ -269,12 +282,18 @@ def _tool_choice(form: str | wire.Choice | None, tools: tuple[Tool, ...]) -> Too
     if form.type == "allowed_tools":
         if form.allowed_tools is None:
             raise missing("tool_choice.allowed_tools")
-        names = tuple(tool.function.name for tool in form.allowed_tools.tools)
+        allowed = enumerate(form.allowed_tools.tools)
+        names = tuple(_named(tool, f"tool_choice.allowed_tools.tools[{index}]") for index, tool in allowed)
         return _among(ToolChoice("allowed", names, form.allowed_tools.mode == "required"), tools, "tool_choice")
-    _check_function(form.type, "tool_choice.type")
+    return _among(ToolChoice("named", (_named(form, "tool_choice"),)), tools, "tool_choice")
+
+
+def _named(form: wire.Choice | wire.NamedTool, at: str) -> str:
+    """The function that a choice names."""
+    _check_function(form.type, f"{at}.type")
     if form.function is None:
-        raise missing("tool_choice.function")
-    return _among(ToolChoice("named", (form.function.name,)), tools, "tool_choice")
+        raise missing(f"{at}.function")
+    return form.function.name
 
 
 def _function_call(form: str | wire.Named | None, tools: tuple[Tool, ...]) -> ToolChoice | None:
@@ -307,7 +326,7 @@ def _among(choice: ToolChoice, tools: tuple[Tool, ...], path: str) -> ToolChoice
 # --- what is carried or looked into, not typed -----------------------------------------------------
 
 
-def _absent(value: Raw) -> bool:
+def _absent(value: Raw | Json) -> bool:
     return bytes(value) in (b"", b"null")
 
 
@@ -321,8 +340,10 @@ def _json_object(value: Raw, path: str) -> Json | None:
     return carried
 
 
-def _strings(value: Raw) -> dict[str, str]:
+def _strings(value: Raw | Json) -> dict[str, str]:
     """The non-empty strings of a JSON object; nothing of any other value."""
+    if _absent(value):
+        return {}  # an exception would cost more
     try:
         entries = _object.decode(value)
     except DecodeError:
@@ -332,6 +353,8 @@ def _strings(value: Raw) -> dict[str, str]:
 
 def _text(value: Raw) -> str | None:
     """A JSON string; None for any other value, and for the empty one."""
+    if _absent(value):
+        return None
     try:
         return _string.decode(value) or None
     except DecodeError:
@@ -343,11 +366,17 @@ def _fitting(metadata: dict[str, str]) -> dict[str, str]:
     return dict(pairs[:MAX_PAIRS])
 
 
-def _call_id(form: wire.ChatBody, metadata: dict[str, str]) -> str | None:
-    extra, call = _strings(form.elevenlabs_extra_body), _strings(form.call)
+def _extras(form: wire.ChatBody) -> dict[str, Json]:
+    """What a platform says of the call, as it came."""
+    given = {name: bytes(getattr(form, name)) for name in (*EXTRA_BODIES, "call")}
+    return {name: value for name, value in given.items() if value.startswith(b"{")}
+
+
+def _call_id(form: wire.ChatBody, extras: dict[str, Json], metadata: dict[str, str]) -> str | None:
+    said = {name: _strings(value) for name, value in extras.items()}
     candidates = [
-        *(extra.get(key) for key in ("conversation_id", "call_id", "system__conversation_id")),
-        call.get("id"),
+        *(said[name].get(key) for name in EXTRA_BODIES if name in said for key in CALL_ID_KEYS),
+        said["call"].get("id") if "call" in said else None,
         _text(form.session_id),
         *(metadata.get(key) for key in ("call_id", "conversation_id")),
     ]

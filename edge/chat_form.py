@@ -1,7 +1,7 @@
 """The form of a body of POST /v1/chat/completions, as msgspec reads it and the JSON Schema has it.
 
-Every optional field may be null. `Raw` is what is carried byte for byte, or tolerated in any shape. Fields of the
-API that are not here are skipped, like a stranger's: they are ignored on purpose.
+Every optional field may be null. `Raw` is what is carried byte for byte, or tolerated in any shape. A stranger's
+fields are skipped; `edge.parameters` says what becomes of those that are known.
 
 Source: the API contract, section 1.5.
 """
@@ -80,7 +80,8 @@ class Named(Struct):
 
 
 class NamedTool(Struct):
-    function: Named
+    type: str | None = None
+    function: Named | None = None
 
 
 class Allowed(Struct):
@@ -139,9 +140,21 @@ class ChatBody(Struct):
     response_format: Format | None = None
     user: str | None = None
     web_search_options: Raw = field(default_factory=Raw)
+    # ignored on purpose, in any shape: listed so that they are known
+    audio: Raw = field(default_factory=Raw)
+    moderation: Raw = field(default_factory=Raw)
+    prediction: Raw = field(default_factory=Raw)
+    prompt_cache_key: Raw = field(default_factory=Raw)
+    prompt_cache_options: Raw = field(default_factory=Raw)
+    prompt_cache_retention: Raw = field(default_factory=Raw)
+    safety_identifier: Raw = field(default_factory=Raw)
+    store: Raw = field(default_factory=Raw)
     # what platforms add: tolerated in any shape
     metadata: Raw = field(default_factory=Raw)
     user_id: Raw = field(default_factory=Raw)
     elevenlabs_extra_body: Raw = field(default_factory=Raw)
+    fishaudio_extra_body: Raw = field(default_factory=Raw)
+    extra_metadata: Raw = field(default_factory=Raw)  # Telnyx
+    context: Raw = field(default_factory=Raw)  # Agora
     call: Raw = field(default_factory=Raw)
     session_id: Raw = field(default_factory=Raw)

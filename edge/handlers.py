@@ -3,34 +3,27 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import orjson
 from aiohttp import web
 
-from edge import chat
+from edge import chat, docs_page, paths
 from edge.answers import BodyAnswer, StreamAnswer, error_response
 from edge.bus import EdgeBus
 from edge.chat import ChatRequest
+from edge.cors import Cors
 from edge.identity import budget_s_of, call_id_of
 from edge.keys import Keys
 from edge.metrics import Metrics
+from edge.middleware import PLACE, TURN_ID, Handler, by_place, contract, with_cors
 from edge.records import Records
 from edge.relay import Relay
-from edge.request_body import BODY_BYTES, read_body, too_large
+from edge.request_body import BODY_BYTES, read_body
 from edge.turn import Turn
 from edge.watch import Clock, TurnWatch
 from protocol import telemetry
-from protocol.errors import (
-    Draining,
-    Internal,
-    InvalidJson,
-    MethodNotAllowed,
-    ModelNotFound,
-    ServiceError,
-    UnknownPath,
-)
-from protocol.ids import new_turn_id
+from protocol.errors import Draining, Interrupted, ModelNotFound, ServiceError
 from protocol.messages import Job
 from protocol.settings import Settings
 from protocol.settings_types import PASS_THROUGH
@@ -40,8 +33,7 @@ log = logging.getLogger(__name__)
 
 END_S = 1.0  # for the ending of a turn that outlived the drain
 PATTERN = "/*"
-TURN_ID = web.RequestKey("turn_id", str)
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+CALL_ID_HEADER = "x-trunkline-call-id"
 
 
 class Edge:
@@ -64,7 +56,8 @@ class Edge:
         self._metrics = metrics
         self._records = records
         self._tasks = tasks
-        self._keys = Keys(settings.api_keys)
+        self._keys = Keys(settings.api_keys, settings.edge.key_headers)
+        self._nameless: set[str] = set()  # tenants whose turns came without a call id
         self._now = now
         self._clock = Clock(self._now)
         self._created = int(time.time())
@@ -74,17 +67,20 @@ class Edge:
 
     def app(self) -> web.Application:
         """The public application."""
-        app = web.Application(middlewares=[self._errors], client_max_size=BODY_BYTES)
-        app.add_routes(
-            [
-                web.post("/v1/chat/completions", self.chat_completions),
-                web.get("/v1/models", self.models),
-                web.get("/v1/models/{id:.+}", self.model),
-                web.get("/health", health),
-                web.get("/ready", self.ready),
-            ]
-        )
+        cors = Cors(origins) if (origins := self._settings.edge.cors_origins) else None
+        app = web.Application(middlewares=[contract, by_place(self._routes(), cors)], client_max_size=BODY_BYTES)
+        app.add_routes([web.get("/health", health), web.get("/ready", self.ready), *docs_page.routes(self._settings)])
+        if cors:
+            app.on_response_prepare.append(with_cors(cors))
         return app
+
+    def _routes(self) -> dict[str, dict[str, Handler]]:
+        """The API: what `edge.paths` calls a route -> method -> handler."""
+        return {
+            paths.CHAT: {"POST": self.chat_completions},
+            paths.MODELS: {"GET": self.models, "HEAD": self.models},
+            paths.MODEL: {"GET": self.model, "HEAD": self.model},
+        }
 
     # --- chat ----------------------------------------------------------------------------------------
 
@@ -95,7 +91,7 @@ class Edge:
         watch = TurnWatch(
             self._spans,
             self._metrics,
-            name=f"POST {request.path}",
+            name=f"POST {request[PLACE].route}",
             context=telemetry.context_of(request.headers),
             began=began,
             clock=self._clock,
@@ -104,17 +100,48 @@ class Edge:
         try:
             asked, job, pool = await self._admit(request, turn_id)
         except ServiceError as error:
-            response = error_response(error, headers)
-            watch.refused(turn_id, error, response.status, self._now())
-            return response
+            return self._refused(request, watch, headers, error)
+        except (asyncio.CancelledError, ConnectionError):
+            self._refused(request, watch, headers, Interrupted("the client hung up before its request was read"))
+            raise
         watch.admitted(job, self._now(), stream=asked.stream)
         if job.call_id:
-            headers["x-trunkline-call-id"] = job.call_id
+            headers[CALL_ID_HEADER] = job.call_id
+        else:
+            self._miss_call_id(job.tenant)
         return await self._relay(request, asked, job, pool, watch, headers, began)
+
+    def _refused(
+        self, request: web.Request, watch: TurnWatch, headers: dict[str, str], error: ServiceError
+    ) -> web.Response:
+        """The answer to a request that becomes no turn; it belongs to its call all the same."""
+        if call_id := self._call_id(request, None):
+            headers[CALL_ID_HEADER] = call_id
+        response = error_response(error, headers)
+        watch.refused(request[TURN_ID], error, response.status, self._now(), call_id=call_id)
+        return response
+
+    def _tenant(self, request: web.Request) -> str:
+        """Raises NoKey, InvalidKey."""
+        return self._keys.tenant_of(request.headers, request[PLACE].secret)
+
+    def _call_id(self, request: web.Request, from_body: str | None) -> str | None:
+        return call_id_of(
+            request.headers, self._settings.turn.call_id_headers, from_body, from_path=request[PLACE].call_id
+        )
+
+    def _miss_call_id(self, tenant: str) -> None:
+        """Say once of each tenant that its turns cannot be told apart by call."""
+        if tenant not in self._nameless:
+            self._nameless.add(tenant)
+            log.info(
+                "turns come without a call id: let a header, a field of the body or the path /c/CALL/v1/... name it",
+                extra={"tenant": tenant},
+            )
 
     async def _admit(self, request: web.Request, turn_id: str) -> tuple[ChatRequest, Job, str]:
         """Auth, body, model. Raises ServiceError."""
-        tenant = self._keys.tenant_of(request.headers.get("Authorization"))
+        tenant = self._tenant(request)
         asked = chat.parse(await read_body(request))
         pool = self._pool_of(asked.model)
         turn = self._settings.turn
@@ -122,7 +149,7 @@ class Edge:
             asked,
             turn_id=turn_id,
             tenant=tenant,
-            call_id=call_id_of(request.headers, turn.call_id_headers, asked.call_id_from_body),
+            call_id=self._call_id(request, asked.call_id_from_body),
             budget_ms=int(budget_s_of(request.headers, turn.budget_s) * 1000),
             total_ms=int(turn.total_s * 1000),
             on_lost=turn.on_lost,
@@ -230,13 +257,13 @@ class Edge:
 
     async def models(self, request: web.Request) -> web.Response:
         """GET /v1/models."""
-        self._keys.tenant_of(request.headers.get("Authorization"))
+        self._tenant(request)
         return _json({"object": "list", "data": [self._entry(name) for name in self._names()]})
 
     async def model(self, request: web.Request) -> web.Response:
         """GET /v1/models/{id}; the id may hold slashes."""
-        self._keys.tenant_of(request.headers.get("Authorization"))
-        name = request.match_info["id"]
+        self._tenant(request)
+        name = request[PLACE].model
         self._pool_of(name)
         return _json(self._entry(name))
 
@@ -257,34 +284,6 @@ class Edge:
         body = {"ready": ready, "nats": self._bus.connected, "pools": pools, "draining": self.draining}
         return _json(body, status=200 if ready else 503)
 
-    # --- errors --------------------------------------------------------------------------------------
-
-    @web.middleware
-    async def _errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Every answer carries a request id; every failure is the contract's error object."""
-        turn_id = request[TURN_ID] = new_turn_id()
-        headers = {"x-request-id": turn_id}
-        try:
-            response = await handler(request)
-        except ServiceError as error:
-            return error_response(error, headers)
-        except web.HTTPMethodNotAllowed as error:
-            allow = ", ".join(sorted(error.allowed_methods))
-            refused = MethodNotAllowed(f"{_shown(request.path)} does not take {request.method}; it takes {allow}")
-            return error_response(refused, {**headers, "Allow": allow})
-        except web.HTTPException as error:
-            return error_response(_from_http(error, request), headers)
-        except ConnectionError:
-            raise
-        except Exception:
-            log.exception("request failed", extra={"turn": turn_id})
-            return error_response(
-                Internal("something went wrong here; the log says more under this request id"), headers
-            )
-        if not response.prepared:
-            response.headers.setdefault("x-request-id", turn_id)
-        return response
-
 
 async def health(_: web.Request) -> web.Response:
     """GET /health: the event loop runs."""
@@ -299,14 +298,6 @@ async def _any_of(events: list[asyncio.Event], timeout_s: float) -> None:
     finally:
         for wait in waits:
             wait.cancel()
-
-
-def _from_http(error: web.HTTPException, request: web.Request) -> ServiceError:
-    if error.status == 413:
-        return too_large()
-    if error.status == 404:
-        return UnknownPath(f"no such path: {_shown(request.path)}; the API is at /v1/chat/completions and /v1/models")
-    return InvalidJson(f"the request cannot be read: {error.reason}")
 
 
 def _shown(text: str) -> str:

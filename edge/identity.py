@@ -9,10 +9,12 @@ PATIENCE_MARGIN_S = 0.5  # before a client gives up, it is to hear from us
 LEAST_BUDGET_S = 0.5
 
 
-def call_id_of(headers: Mapping[str, str], configured: Iterable[str], from_body: str | None) -> str | None:
-    """The call id: a configured header, a body field, the platform's own header, in that order."""
+def call_id_of(
+    headers: Mapping[str, str], configured: Iterable[str], from_body: str | None, from_path: str | None = None
+) -> str | None:
+    """The call id: a configured header, a body field, the platform's own header, the path, in that order."""
     said = [headers.get(name) for name in configured]
-    said += [from_body, *(headers.get(name) for name in PLATFORM_HEADERS)]
+    said += [from_body, *(headers.get(name) for name in PLATFORM_HEADERS), from_path]
     return next((value for value in said if value and CALL_ID.fullmatch(value)), None)
 
 

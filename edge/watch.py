@@ -21,6 +21,7 @@ from protocol.spans import Span, Spans
 
 log = logging.getLogger("turn")
 
+LEFT = 499  # no client reads it: it hung up before the status line
 OUTCOMES: dict[str, Outcome] = {
     "interrupted": "interrupted",
     "slow_client": "interrupted",
@@ -98,6 +99,8 @@ class TurnWatch:
         """Auth, limits and parsing are over; None: the request was refused."""
         self._job = job
         self.stream = stream
+        if job is not None and job.repairs:
+            self.root.set({telemetry.REPAIRS: job.repairs})
         self._span(telemetry.SPAN_ADMIT, self._began, now)
 
     def offering(self, pool: str, now: float) -> dict[str, str]:
@@ -166,18 +169,11 @@ class TurnWatch:
         """The client is gone."""
         self._error = error
         self._left_at = self._last_byte_at = now
-        if not self.headers_out:
-            self.status = 499
 
     @property
     def interrupted(self) -> bool:
         """Whether the client left before the end."""
         return self._left_at is not None
-
-    @property
-    def headers_out(self) -> bool:
-        """Whether anything was written."""
-        return self._content_at is not None
 
     def last_byte(self, now: float) -> None:
         """The response is complete."""
@@ -192,18 +188,24 @@ class TurnWatch:
 
     # --- at the end ----------------------------------------------------------------------------------
 
-    def refused(self, turn_id: str, error: ServiceError, status: int, now: float) -> None:
+    def refused(
+        self, turn_id: str, error: ServiceError, status: int, now: float, *, call_id: str | None = None
+    ) -> None:
         """The request never became a turn."""
         self.admitted(None, now)
         self._metrics.refused(error.code)
         self.root.set({telemetry.HTTP_STATUS: status, telemetry.ERROR_TYPE: error.code})
+        if call_id:
+            self.root.set({telemetry.CONVERSATION: call_id})
         self.root.end(self._clock.ns(now))
         fields = {"trace": self.trace_id, "status": status, "error": error.code, "param": error.param}
-        log.info("refused", extra={"turn": turn_id, **fields})
+        log.info("refused", extra={"turn": turn_id, "call": call_id, **fields})
 
     def end(self, turn: Turn, *, now: float) -> TurnRecord:
         """Write everything down; the record is for the bus."""
         at = self._last_byte_at or now
+        if self.interrupted and not turn.headers_sent:
+            self.status = LEFT
         self._end_send(at)
         if self._published_at is not None:
             self._span(telemetry.SPAN_WAIT, self._published_at, self._first_content_at or at)
@@ -212,7 +214,7 @@ class TurnWatch:
         record = self._record(turn, at)
         self._end_root(record, at)
         self._metrics.ended(record)
-        log.info("turn", extra=_log_fields(record))
+        log.info("turn", extra={**_log_fields(record), "status": self.status})
         return record
 
     def _record(self, turn: Turn, at: float) -> TurnRecord:

@@ -130,6 +130,8 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     metadata: dict[str, str] = {}
     on_lost: OnLost = "error"  # only under `continue` may a worker go on by itself after a target is lost
     said: str = ""  # what the caller has already heard, when this job continues a lost one
+    extras: dict[str, Json] = {}  # what a platform said of the call, by its field's name; for us, never for an upstream
+    repairs: tuple[str, ...] = ()  # what the edge put right in `messages`, by name
 
 
 # --- the frames: worker -> edge --------------------------------------------------------------------

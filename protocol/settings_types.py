@@ -26,6 +26,13 @@ Pools = Annotated[
 Token = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]+\Z", description="one NATS token: letters, digits, _ and -")]
 Stop = Annotated[str, Meta(min_length=1, description="a string that is not empty")]
 Header = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9-]+\Z", description="a header's name: letters, digits and -")]
+Origin = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(\*|[a-z][a-z0-9+.-]*://[^\s/,?#@A-Z]+)\Z",
+        description="an origin as browsers send it, such as https://app.example.com: lower case, no path; or *",
+    ),
+]
 Variable = Annotated[
     str,
     Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]*\Z", description="the name of an environment variable, not a key itself"),
@@ -56,6 +63,8 @@ class EdgeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     drain_s: Grace = 30.0  # then: running streams may finish
     headers_after_s: Seconds = 2.0  # a stream's status line waits this long for the first content
     ping_s: Seconds = 5.0  # a silent stream gets a keep-alive this often
+    key_headers: tuple[Header, ...] = ("x-api-key",)  # may hold an API key, beside `Authorization: Bearer`
+    cors_origins: tuple[Origin, ...] = ()  # web pages that may call from a browser
 
 
 class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -152,6 +161,7 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     total_s: Seconds = 60.0
     prefill: bool = False  # it continues an assistant message that ends the history
     stop: tuple[Stop, ...] = ()  # its answers end there, beside where the caller wants
+    thinks_first: bool = False  # its template opens <think> in the prompt: of the tags only </think> comes
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -33,6 +33,7 @@ OFFERS = "trunkline.offers"
 WORKER = "trunkline.worker"
 MAX_GAP_MS = "trunkline.max_gap_ms"
 CANCEL_MS = "trunkline.cancel_ms"
+REPAIRS = "trunkline.repairs"  # of the history, see edge/history.py
 LINE = "trunkline.line"
 CLAIM = "trunkline.claim"
 EDGE = "trunkline.edge"

@@ -533,7 +533,7 @@ async def test_health_and_admin_need_no_key(web: aiohttp.ClientSession, line: Re
     [
         ("GET", "/", 404, None, None),
         ("GET", "/v1/nowhere", 404, None, None),
-        ("POST", "/chat/completions", 404, None, None),
+        ("POST", "/v1/completions", 404, None, None),
         ("GET", "/v1/chat/completions", 405, "POST", "method_not_supported"),
         ("PUT", "/v1/chat/completions", 405, "POST", "method_not_supported"),
         ("OPTIONS", "/v1/chat/completions", 405, "POST", "method_not_supported"),
@@ -566,7 +566,7 @@ async def test_models_are_listed_and_looked_up(client: AsyncOpenAI) -> None:
     assert one in listed
 
 
-@pytest.mark.parametrize("name", ["nobody", "a/b/c", "openai", "openai/*", "echo/", "%20", "echo%2Fx"])
+@pytest.mark.parametrize("name", ["nobody", "a/b/c", "openai", "openai/*", "echo/x", "%20", "echo%2Fx"])
 async def test_an_unknown_model_is_a_404(web: aiohttp.ClientSession, url: str, name: str) -> None:
     async with web.get(f"{url}/v1/models/{name}") as answer:
         error = (await answer.json())["error"]

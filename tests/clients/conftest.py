@@ -1,4 +1,4 @@
-"""The local model, joined once for all tests here, and a terminal to start lines with it."""
+"""The local model, joined once for all tests here, a terminal to start lines with it, and a line without it."""
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.broker.line_fixture import RealLine, real_line
 from tests.clients.local_line import LocalTerminal
 from trunkline.local_model import FOLDER, join_parts
 
@@ -34,3 +35,14 @@ async def shared_terminal(tmp_path_factory: pytest.TempPathFactory, data_dir: Pa
     made = LocalTerminal(tmp_path_factory.mktemp("terminal"), data_dir)
     yield made
     assert await made.close() == []
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def echo_line(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RealLine]:
+    """One edge and one worker with the built-in models; whatever a test did, nothing runs on at the end."""
+    async with real_line(tmp_path_factory.mktemp("line")) as line:
+        line.add("edge")
+        line.add("worker")
+        await line.ready()
+        yield line
+        await line.idle()

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from edge.chat import ChatAnswer
 from edge.dialect import Delta, Dialect
@@ -364,42 +363,3 @@ def test_every_stream_keeps_the_rules(
     assert [part["choices"] == [] for part in parts if part.get("usage")] == [True] * include_usage
     assert bool(parts[-1].get("usage")) == include_usage
     assert all(("usage" in part) == include_usage for part in parts)
-
-
-CHUNK_KEYS = {"id", "object", "created", "model", "service_tier", "system_fingerprint", "choices"}
-CHOICE_KEYS = {"index", "delta", "logprobs", "finish_reason"}
-DELTA_KEYS: tuple[set[str], ...] = (
-    {"role", "content", "refusal"},
-    {"role", "content", "refusal", "tool_calls"},
-    {"content"},
-    {"refusal"},
-    {"reasoning_content"},
-    {"tool_calls"},
-    set(),
-)
-BODY_KEYS = {"id", "object", "created", "model", "choices", "usage", "service_tier", "system_fingerprint"}
-MESSAGE_KEYS = {"role", "content", "refusal", "annotations"}
-
-
-@settings(deadline=None)
-@given(frames=answers, reason=reasons, include_usage=st.booleans())
-def test_openais_own_types_read_every_chunk(frames: list[Delta], reason: FinishReason, include_usage: bool) -> None:
-    for part in chunks(transcript(answer(include_usage=include_usage), frames, reason)):
-        ChatCompletionChunk.model_validate(part, strict=True)
-        assert set(part) == CHUNK_KEYS | ({"usage"} if include_usage else set())
-        for entry in part["choices"]:
-            assert set(entry) == CHOICE_KEYS
-            assert set(entry["delta"]) in DELTA_KEYS
-
-
-@settings(deadline=None)
-@given(frames=answers, reason=reasons)
-def test_openais_own_types_read_every_body(frames: list[Delta], reason: FinishReason) -> None:
-    body = json.loads(answer().body(frames, Finished(reason), usage=USAGE))
-    message = body["choices"][0]["message"]
-
-    ChatCompletion.model_validate(body, strict=True)
-    assert set(body) == BODY_KEYS
-    assert set(body["choices"][0]) == {"index", "message", "logprobs", "finish_reason"}
-    assert MESSAGE_KEYS <= set(message) <= MESSAGE_KEYS | {"reasoning_content", "tool_calls"}
-    assert ("tool_calls" in message) == any(isinstance(frame, ToolCall) for frame in frames)

@@ -1,9 +1,11 @@
 """ServiceError -> OpenAI's error object: the API contract's table, read aloud."""
 
 import json
+from typing import NamedTuple
 
 import pytest
 
+from edge.chat import ChatAnswer
 from edge.errors import OPENAI, body_bytes, headers_for, to_openai
 from protocol import errors
 from protocol.errors import BY_CODE, ServiceError
@@ -45,6 +47,124 @@ TABLE = [
     ("not_ready", 503, "server_error", "not_ready"),
     ("upstream_timeout", 504, "server_error", "upstream_timeout"),
 ]
+
+
+class Told(NamedTuple):
+    """A row of the contract's normative table, and what it says of retries below it."""
+
+    status: int
+    type: str
+    code: str | None
+    param: str | None
+    retry: bool  # OpenAI's clients ask again
+    headers: tuple[str, ...] = ()
+
+
+REQUEST, SERVER = "invalid_request_error", "server_error"
+# class of failure as the contract words it, the error that is one, how it is told; nothing here is a 403 yet: every key
+# may use every model, and an upstream's 401 or 403 is its operator's fault, a 502
+CONTRACT: list[tuple[str, ServiceError, Told]] = [
+    ("body is not JSON, not an object, empty", errors.InvalidJson("m"), Told(400, REQUEST, None, None, False)),
+    (
+        "missing required parameter",
+        errors.MissingParameter("m", param="model"),
+        Told(400, REQUEST, "missing_required_parameter", "model", False),
+    ),
+    (
+        "wrong type",
+        errors.InvalidType("m", param="messages[2].content"),
+        Told(400, REQUEST, "invalid_type", "messages[2].content", False),
+    ),
+    (
+        "wrong value",
+        errors.InvalidValue("m", param="messages[0].role"),
+        Told(400, REQUEST, "invalid_value", "messages[0].role", False),
+    ),
+    *(
+        ("number out of range", kind("m", param="top_p"), Told(400, REQUEST, code, "top_p", False))
+        for kind, code in [
+            (errors.DecimalAboveMax, "decimal_above_max_value"),
+            (errors.DecimalBelowMin, "decimal_below_min_value"),
+            (errors.IntegerBelowMin, "integer_below_min_value"),
+            (errors.IntegerAboveMax, "integer_above_max_value"),
+        ]
+    ),
+    ("empty list", errors.EmptyArray("m", param="messages"), Told(400, REQUEST, "empty_array", "messages", False)),
+    ("prompt too long", errors.ContextTooLong("m"), Told(400, REQUEST, "context_length_exceeded", "messages", False)),
+    (
+        "parameter known but not supported here",
+        errors.UnsupportedParameter("m", param="web_search_options"),
+        Told(400, REQUEST, "unsupported_parameter", "web_search_options", False),
+    ),
+    (
+        "value known but not supported here",
+        errors.UnsupportedValue("m", param="n"),
+        Told(400, REQUEST, "unsupported_value", "n", False),
+    ),
+    ("no key", errors.NoKey("m"), Told(401, REQUEST, None, None, False)),
+    ("wrong key", errors.InvalidKey("m"), Told(401, REQUEST, "invalid_api_key", None, False)),
+    ("unknown model", errors.ModelNotFound("m"), Told(404, REQUEST, "model_not_found", "model", False)),
+    ("unknown URL", errors.UnknownPath("m"), Told(404, REQUEST, None, None, False)),
+    ("unknown method", errors.MethodNotAllowed("m"), Told(405, REQUEST, "method_not_supported", None, False)),
+    ("body too large", errors.TooLarge("m"), Told(413, REQUEST, None, None, False)),
+    (
+        "rate limit",
+        errors.RateLimited("m"),
+        Told(429, "rate_limit_error", "rate_limit_exceeded", None, True, ("Retry-After",)),
+    ),
+    (
+        "quota gone",
+        errors.QuotaGone("m"),
+        Told(429, "insufficient_quota", "insufficient_quota", None, False, ("Retry-After", "x-should-retry")),
+    ),
+    ("server fault", errors.Internal("m"), Told(500, SERVER, None, None, True)),
+    ("upstream failed, answered nonsense", errors.UpstreamError("m"), Told(502, SERVER, "upstream_error", None, True)),
+    ("no worker", errors.NoWorker("m"), Told(503, SERVER, "no_worker", None, True, ("Retry-After", "x-should-retry"))),
+    (
+        "overloaded",
+        errors.Overloaded("m"),
+        Told(503, SERVER, "overloaded", None, False, ("Retry-After", "x-should-retry")),
+    ),
+    ("upstream too slow", errors.UpstreamTimeout("m"), Told(504, SERVER, "upstream_timeout", None, True)),
+]
+contract = pytest.mark.parametrize(
+    ("error", "told"), [row[1:] for row in CONTRACT], ids=[f"{row[0]}: {row[1].code}" for row in CONTRACT]
+)
+
+
+def is_retried(status: int, headers: dict[str, str]) -> bool:
+    """The rules of openai-python and openai-node."""
+    said = headers.get("x-should-retry")
+    return said == "true" if said else status in (408, 409, 429) or status >= 500
+
+
+@contract
+def test_before_a_stream_a_failure_is_told_as_the_contracts_table_has_it(error: ServiceError, told: Told) -> None:
+    status, body = to_openai(error)
+    headers = headers_for(error)
+
+    assert (status, body["error"]) == (
+        told.status,
+        {"message": "m", "type": told.type, "param": told.param, "code": told.code},
+    )
+    assert is_retried(status, headers) == told.retry
+    assert {name for name in headers if name != "WWW-Authenticate"} == set(told.headers)
+    assert ("WWW-Authenticate" in headers) == (status == 401)
+
+
+@contract
+def test_in_a_stream_it_is_the_same_object_in_one_event_and_no_end_mark(error: ServiceError, told: Told) -> None:
+    answer = ChatAnswer(turn_id="t", model="m", created=1, include_usage=True)
+    answer.opening()
+
+    said = answer.error(error)
+
+    assert said.startswith(b"data: ")
+    assert said.endswith(b"}\n\n")
+    assert said.count(b"\n") == 2
+    assert json.loads(said[6:]) == {
+        "error": {"message": "m", "type": told.type, "param": told.param, "code": told.code}
+    }
 
 
 def test_every_error_has_a_row_and_every_row_an_error() -> None:

@@ -6,28 +6,35 @@ from edge.identity import budget_s_of, call_id_of
 
 CONFIGURED = ("x-conversation-id", "x-call-id")
 
-CASES: dict[str, tuple[dict[str, str], str | None, str | None]] = {
-    "nobody says": ({}, None, None),
-    "a configured header": ({"x-call-id": "c1"}, None, "c1"),
-    "the first configured header": ({"x-call-id": "c2", "x-conversation-id": "c1"}, None, "c1"),
-    "a field of the body": ({}, "c3", "c3"),
-    "a header before the body": ({"x-call-id": "c1"}, "c3", "c1"),
-    "the platform's own header": ({"x-livekit-room-id": "r1"}, None, "r1"),
-    "the body before the platform's own": ({"x-livekit-room-id": "r1"}, "c3", "c3"),
-    "an empty header is none": ({"x-call-id": ""}, "c3", "c3"),
-    "a header of odd characters is none": ({"x-call-id": "a b"}, "c3", "c3"),
-    "control characters": ({"x-call-id": "a\nb"}, None, None),
-    "other letters than ASCII": ({}, "hé", None),
-    "200 characters": ({"x-call-id": "x" * 200}, None, "x" * 200),
-    "201 characters": ({"x-call-id": "x" * 201}, None, None),
+# headers, the body's, the path's, call id
+CASES: dict[str, tuple[dict[str, str], str | None, str | None, str | None]] = {
+    "nobody says": ({}, None, None, None),
+    "a configured header": ({"x-call-id": "c1"}, None, None, "c1"),
+    "the first configured header": ({"x-call-id": "c2", "x-conversation-id": "c1"}, None, None, "c1"),
+    "a field of the body": ({}, "c3", None, "c3"),
+    "a header before the body": ({"x-call-id": "c1"}, "c3", None, "c1"),
+    "the platform's own header": ({"x-livekit-room-id": "r1"}, None, None, "r1"),
+    "the body before the platform's own": ({"x-livekit-room-id": "r1"}, "c3", None, "c3"),
+    "an empty header is none": ({"x-call-id": ""}, "c3", None, "c3"),
+    "a header of odd characters is none": ({"x-call-id": "a b"}, "c3", None, "c3"),
+    "control characters": ({"x-call-id": "a\nb"}, None, None, None),
+    "other letters than ASCII": ({}, "hé", None, None),
+    "200 characters": ({"x-call-id": "x" * 200}, None, None, "x" * 200),
+    "201 characters": ({"x-call-id": "x" * 201}, None, None, None),
+    "the path": ({}, None, "p4", "p4"),
+    "the platform's own header before the path": ({"x-livekit-job-id": "j1"}, None, "p4", "j1"),
+    "the body before the path": ({}, "c3", "p4", "c3"),
+    "a configured header before the path": ({"x-call-id": "c1"}, None, "p4", "c1"),
+    "a path of odd characters is none": ({}, None, "a b", None),
+    "the path where all others are odd": ({"x-call-id": " ", "x-livekit-job-id": "é"}, "a b", "p4", "p4"),
 }
 
 
-@pytest.mark.parametrize(("headers", "from_body", "call_id"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(("headers", "from_body", "from_path", "call_id"), CASES.values(), ids=CASES)
 def test_a_call_id_is_explicit_or_there_is_none(
-    headers: dict[str, str], from_body: str | None, call_id: str | None
+    headers: dict[str, str], from_body: str | None, from_path: str | None, call_id: str | None
 ) -> None:
-    assert call_id_of(headers, CONFIGURED, from_body) == call_id
+    assert call_id_of(headers, CONFIGURED, from_body, from_path) == call_id
 
 
 @pytest.mark.parametrize(

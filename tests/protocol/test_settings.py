@@ -34,7 +34,7 @@ REFUSED: dict[str, tuple[str, dict[str, str], list[str]]] = {
     "an unknown key": (
         "[edge]\n\nprot = 1",
         {},
-        ["line 3", "[edge]", "'prot'", "did you mean port?", "known: drain_s"],
+        ["line 3", "[edge]", "'prot'", "did you mean port?", "known: cors_origins, drain_s"],
     ),
     "an unknown key of a target": (
         FRONT_DESK + "api_key = 'x'",
@@ -66,6 +66,17 @@ REFUSED: dict[str, tuple[str, dict[str, str], list[str]]] = {
         "[turn]\non_lost = 'cry'",
         {},
         ["line 2", '"error" or "finish" or "continue"'],
+    ),
+    "a header that is none": ("[edge]\nkey_headers = ['x key']", {}, ["line 2", "a header's name"]),
+    "an origin with a path": (
+        "[edge]\ncors_origins = ['https://app.example.com/']",
+        {},
+        ["line 2", "https://app.example.com", "no path"],
+    ),
+    "an origin that no browser sends": (
+        "",
+        {"TRUNKLINE_EDGE__CORS_ORIGINS": "https://App.example.com"},
+        ["TRUNKLINE_EDGE__CORS_ORIGINS", "lower case"],
     ),
     "a table that is a value": ("edge = 3", {}, ["line 1", "write [edge]"]),
     "models that are a list": ("models = []", {}, ["line 1", "write [models]"]),
@@ -144,6 +155,15 @@ def test_settings_do_not_change_once_read() -> None:
         ("TRUNKLINE_TURN__BUDGET_S", "1.5", "turn", "budget_s", 1.5),
         ("TRUNKLINE_BUILTIN__ENABLED", "false", "builtin", "enabled", False),
         ("TRUNKLINE_WORKER__POOLS", "fast, slow", "worker", "pools", ("fast", "slow")),
+        ("TRUNKLINE_EDGE__KEY_HEADERS", "X-Line-Key", "edge", "key_headers", ("X-Line-Key",)),
+        ("TRUNKLINE_EDGE__CORS_ORIGINS", "*", "edge", "cors_origins", ("*",)),
+        (
+            "TRUNKLINE_EDGE__CORS_ORIGINS",
+            "https://a.example,http://localhost:3000,http://[::1]:3000,app://desk",
+            "edge",
+            "cors_origins",
+            ("https://a.example", "http://localhost:3000", "http://[::1]:3000", "app://desk"),
+        ),
         ("TRUNKLINE_NATS__URL", "nats://bus:4222", "nats", "url", "nats://bus:4222"),
         ("TRUNKLINE_NATS__PREFIX", "7", "nats", "prefix", "7"),
     ],

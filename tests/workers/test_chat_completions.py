@@ -380,7 +380,15 @@ async def slow_refusal(exchange: Exchange) -> None:
     await exchange.gone.wait()
 
 
-@pytest.mark.parametrize("answer", [hang, begin_and_wait, only_noise, slow_refusal])
+async def thought_without_end(exchange: Exchange) -> None:
+    await exchange.begin()
+    await exchange.send(chunk({"content": "<think>"}))
+    for _ in range(500):
+        await exchange.send(chunk({"content": "hm "}))
+        await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("answer", [hang, begin_and_wait, only_noise, thought_without_end, slow_refusal])
 async def test_no_content_within_the_budget(session: ClientSession, answer: Any) -> None:
     """Comments, roles and reasoning are no content. `connect_s` and `first_content_s` are for a next target."""
     async with upstream(answer) as fake:
@@ -503,6 +511,52 @@ async def test_a_continuation_repeats_nothing(
     assert "".join(frame.text for frame in frames) == spoken
     assert last.reason == "stop"
     assert len(fake.seen[0].json["messages"]) == (2 if prefill else 3)
+
+
+# --- thoughts in tags --------------------------------------------------------------------------------
+
+
+def texts(frames: list[Any], kind: type[Text | Reasoning]) -> str:
+    return "".join(frame.text for frame in frames if isinstance(frame, kind))
+
+
+async def test_a_thought_is_never_spoken(session: ClientSession) -> None:
+    async with upstream(continues("<thi", "nk>\nThey greet me.", "</think", ">\n\nHel", "lo.")) as fake:
+        *frames, last = await listen(target(fake, session))
+    assert (texts(frames, Reasoning), texts(frames, Text)) == ("They greet me.", "Hello.")
+    assert last.usage == Usage(prompt=3, completion=5, reasoning=4, estimated=True)
+
+
+@pytest.mark.parametrize(
+    ("prefill", "said", "thought", "spoken"),
+    [
+        (False, "", "hm", "for eight."),
+        (False, "Booked ", "hm", "for eight."),
+        (True, "Booked ", "", "hmfor eight."),
+    ],
+)
+async def test_a_target_may_begin_with_a_thought(
+    session: ClientSession, prefill: bool, said: str, thought: str, spoken: str
+) -> None:
+    """Its template opens the thought, unless it goes on with its own half answer."""
+    async with upstream(continues("hm", "</think>", "for eight.")) as fake:
+        one = target(fake, session, thinks_first=True, prefill=prefill)
+        *frames, last = await listen(one, job(said=said))
+    assert (texts(frames, Reasoning), texts(frames, Text), last.reason) == (thought, spoken, "stop")
+
+
+async def test_a_thought_that_was_spoken_names_its_cure_in_the_log(
+    session: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with upstream(continues("hm", "</think>", "Hello.")) as fake:
+        await listen(target(fake, session))
+    assert "[targets.gpt] thinks_first = true" in caplog.text
+
+
+async def test_a_thought_in_the_middle_of_an_answer_is_not_spoken(session: ClientSession) -> None:
+    async with upstream(continues("Booked. ", "<thi", "nk>", "Thursday? ", "</think", ">", "For ", "eight.")) as fake:
+        *frames, _ = await listen(target(fake, session))
+    assert (texts(frames, Reasoning), texts(frames, Text)) == ("Thursday? ", "Booked. For eight.")
 
 
 # --- no connection --------------------------------------------------------------------------------

@@ -280,6 +280,14 @@ BROKEN: dict[str, tuple[str | bytes, Outcome]] = {
     "a key in an error": ('{"error": "wrong key sk-1"}', [UpstreamError, r"wrong key \[key\]"]),
 }
 
+
+def likely(*tokens: str) -> str:
+    """One event: these tokens, and how likely they were."""
+    entries = [LOGPROB if token == "Hi" else {"token": token, "logprob": -1} for token in tokens]
+    choice = {"delta": {"content": "".join(tokens)}, "logprobs": {"content": entries}}
+    return f"data: {json.dumps({'choices': [choice]})}\n\n"
+
+
 WHOLE: dict[str, tuple[str, Outcome]] = {
     "text": (whole({"content": "Hello."}, usage=USAGE), [Text("Hello."), Finished("stop", Usage(9, 5, 4, 2))]),
     "indented, after white space": (
@@ -296,6 +304,67 @@ WHOLE: dict[str, tuple[str, Outcome]] = {
     "nothing": (whole({"content": ""}), [UpstreamError, "empty answer"]),
 }
 
+TAGGED: dict[str, tuple[str, Outcome]] = {
+    "before the answer": (
+        says("<think>", "\n", "They greet", " me.", "\n", "</think>", "\n\n", "Hello", "."),
+        [Reasoning("They greet"), Reasoning(" me."), Reasoning("\n"), Text("Hello"), Text("."), STOP],
+    ),
+    "in one chunk": (says("<think>hm</think>\n\nHello."), [Reasoning("hm"), Text("Hello."), STOP]),
+    "in a body without events": (
+        whole({"content": "<think>hm</think>Hello."}),
+        [Reasoning("hm"), Text("Hello."), STOP],
+    ),
+    "in content of parts": (
+        chunk({"content": [{"type": "text", "text": "<think>hm</think>a"}]}) + ends(),
+        [Reasoning("hm"), Text("a"), STOP],
+    ),
+    "in pieces": (says("<th", "ink>h", "m</", "think", ">a"), [Reasoning("h"), Reasoning("m"), Text("a"), STOP]),
+    "no tag after all": (says("<", "3 of them"), [Text("<3 of them"), STOP]),
+    "held back until the end": (says("<thi"), [Text("<thi"), STOP]),
+    "held back until a call": (
+        chunk({"content": "\n<thi"}) + call(0, "c1", "a", "{}") + ends("tool_calls"),
+        [Text("\n<thi"), ToolCall(0, "c1", "a", "{}"), CALLED],
+    ),
+    "held back until a refusal": (
+        chunk({"content": "<"}) + chunk({"refusal": "No."}) + ends(),
+        [Text("<"), Refusal("No."), STOP],
+    ),
+    "held back until a cut": (chunk({"content": "<"}), [Text("<"), UpstreamError, "broke off"]),
+    "held back until an error": (chunk({"content": "<"}) + 'data: {"error": "x"}\n\n', [Text("<"), UpstreamError, "x"]),
+    "held back until a word for a cut": (says("<").replace("stop", "error"), [Text("<"), UpstreamError, "broke off"]),
+    "a thought, then a call": (
+        says("<think>hm</think>\n\n").removesuffix(ends()) + call(0, "c1", "a", "{}") + ends("tool_calls"),
+        [Reasoning("hm"), ToolCall(0, "c1", "a", "{}"), CALLED],
+    ),
+    "a call in the middle of a thought": (
+        chunk({"content": "<think>hm</"}) + call(0, "c1", "a", "{}") + ends("tool_calls"),
+        [Reasoning("hm"), Reasoning("</"), ToolCall(0, "c1", "a", "{}"), CALLED],
+    ),
+    "in the middle": (
+        says("Booked.", "<think>Thursday?", "</think>", " For <eight>."),
+        [Text("Booked."), Reasoning("Thursday?"), Text(" For <eight>."), STOP],
+    ),
+    "beside a field of its own": (
+        chunk({"reasoning_content": "hm"}) + says("\n\n", "a"),
+        [Reasoning("hm"), Text("a"), STOP],
+    ),
+    "nothing but a thought": (says("<think>hm</think>\n"), [Reasoning("hm"), UpstreamError, "empty answer"]),
+    "a thought without an end": (says("<think>", "hm"), [Reasoning("hm"), UpstreamError, "empty answer"]),
+    "white space alone": (says(" ", "\n"), [Text(" \n"), STOP]),
+    "its log probabilities go with it": (
+        likely("<think>") + likely("hm") + likely("</think>", "Hi") + likely(" you") + ends(),
+        [Reasoning("hm"), Text("Hi", (HI,)), Text(" you", (TokenLogprob(" you", -1.0),)), STOP],
+    ),
+    "log probabilities beside a thought in a field of its own": (
+        chunk({"reasoning_content": "hm"}) + likely("?", "Hi").replace('"?Hi"', '"é Hi"') + ends(),
+        [Reasoning("hm"), Text("é Hi", (TokenLogprob("?", -1.0), HI)), STOP],
+    ),
+    "log probabilities of what was held back": (
+        likely("\n") + likely("Hi") + ends(),
+        [Text("\nHi", (TokenLogprob("\n", -1.0), HI)), STOP],
+    ),
+}
+
 Table = Mapping[str, tuple[str, Outcome]] | Mapping[str, tuple[str | bytes, Outcome]]
 TABLES: dict[str, Table] = {
     "text": TEXT,
@@ -305,6 +374,7 @@ TABLES: dict[str, Table] = {
     "call": CALLS,
     "broken": BROKEN,
     "whole": WHOLE,
+    "tagged": TAGGED,
 }
 CASES = {f"{kind}: {name}": case for kind, table in TABLES.items() for name, case in table.items()}
 
@@ -410,8 +480,16 @@ def test_the_short_way_is_taken_by_whole_events_of_text_in_the_middle_of_an_answ
     assert told.speech(event[:-1]) == "", "it has no end"
     assert told.speech(event + chunk(finish="stop").encode()) == "", "there is more than text in it"
     assert told.speech(event.replace(b"\n", b"\r\n")) == "", "its lines end in another way"
+    assert told.speech(event.replace(b'"a"', b'"<"')) == "", "it may become a tag"
     list(told.feed(event[:5]))
     assert told.speech(event) == "", "another has begun"
+
+
+def test_the_short_way_is_not_taken_while_a_tag_may_be_open() -> None:
+    for opening in ("\n", "<think>hm", "<think>hm</think>", "<thi"):
+        told = parser()
+        list(told.feed(chunk({"content": opening}).encode()))
+        assert told.speech(chunk({"content": "a"}).encode()) == ""
 
 
 @given(st.binary(), st.binary())
@@ -478,6 +556,42 @@ def test_progress_is_what_brings_the_answer_on() -> None:
         (False, False, False), (False, False, False), (False, False, False), (True, False, False),
         (True, True, False), (True, True, False), (True, True, True),
     ]  # fmt: skip
+
+
+THINKS_FIRST: dict[str, tuple[str, Outcome]] = {
+    "only the end comes": (says("\nhm", "</think>", "\n\n", "a"), [Reasoning("hm"), Text("a"), STOP]),
+    "the server tells them apart": (chunk({"reasoning_content": "hm"}) + says("a"), [Reasoning("hm"), Text("a"), STOP]),
+    "no end": (says("hm"), [Reasoning("hm"), UpstreamError, "empty answer"]),
+}
+
+
+@pytest.mark.parametrize(("stream", "expected"), THINKS_FIRST.values(), ids=THINKS_FIRST)
+def test_a_thought_may_begin_in_the_prompt(stream: str, expected: Outcome) -> None:
+    *frames, last = read([stream.encode()], parser(thinks_first=True))
+    told = [type(last), "empty answer"] if isinstance(last, UpstreamError) else [last]
+    assert [*frames, *told] == expected
+
+
+def test_an_end_without_a_beginning_is_noticed() -> None:
+    for stray, answer in ((True, ("hm", "</think>", "a")), (False, ("<think>hm</think>a",)), (False, ("</think>a",))):
+        told = parser()
+        read([says(*answer).encode()], told)
+        assert told.stray_end is stray
+
+
+def test_what_is_thought_is_counted_beside_what_is_said() -> None:
+    told = parser()
+    read([says("<think>", "hm", "</think>", "abc").encode()], told)
+    assert (told.said_chars, told.thought_chars) == (5, 2)
+
+
+def test_a_thought_in_tags_is_progress_and_no_answer_yet() -> None:
+    told, seen = parser(), []
+    for text in ("<think>", "hm", "</think>", "\n", "a"):
+        before = told.progress
+        list(told.feed(chunk({"content": text}).encode()))
+        seen.append((told.progress > before, told.answering))
+    assert seen == [(False, False), (True, False), (False, False), (False, False), (True, True)]
 
 
 @pytest.mark.parametrize("stream", [b"data: " + b"a" * MAX_LINE_BYTES, b"{" + b"a" * MAX_LINE_BYTES, b" " * 2**21])

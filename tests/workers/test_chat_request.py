@@ -48,7 +48,8 @@ def test_a_plain_turn_sends_nothing_but_what_it_needs() -> None:
 
 def test_what_is_the_callers_or_ours_stays_here() -> None:
     ours = sent(tenant="acme", call_id="call-7", metadata={"echo.rate": "1", "secret": "x"}, on_lost="continue")
-    assert ours == PLAIN
+    kept = sent(extras={"elevenlabs_extra_body": b'{"a":1}', "model": b"{}"}, repairs=("orphan_result",))
+    assert ours == kept == PLAIN
 
 
 MESSAGES: dict[str, tuple[Message, dict[str, Any]]] = {

@@ -53,6 +53,10 @@ MAX_ERROR_BYTES = 64 * 1024
 LINGER_S = 0.1  # after [DONE], for the end of the body: then the connection is good for the next turn
 KEEPALIVE_S = 60.0  # longer than the pause between two turns of a call
 JOINED_CHARS = 16 << 10  # far below what a frame may hold
+STRAY_END = (
+    "target %s: an answer held </think> in what was said; where the model's template opens the thought, set "
+    "[targets.%s] thinks_first = true"
+)
 AUDIBLE = (Text, Refusal, ToolCall)
 NO_TIMEOUT = ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)  # `Deadlines` has them all
 
@@ -171,6 +175,8 @@ class ChatCompletions:
             response.close()  # after a whole body the connection is in the pool already, and stays there
             if parser.skipped:
                 log.warning("target %s: skipped %d events that are no chat completion", self.name, parser.skipped)
+            if parser.stray_end:
+                log.warning(STRAY_END, self.name, self.name)
 
     def _parser(self, job: Job) -> ChatParser:
         return ChatParser(
@@ -179,13 +185,14 @@ class ChatCompletions:
             key=self._key,
             may_be_empty=bool(job.said),
             max_calls=1 if job.parallel_tool_calls is False else None,
+            thinks_first=self._told.thinks_first and not (job.said and self._told.prefill),
         )
 
     def _signed(self, frame: Frame, job: Job, parser: ChatParser, timings: Timings) -> Frame:
         """The last frame with this target's name, its clock, and what the answer cost."""
         if not isinstance(frame, Finished):
             return frame
-        usage = parser.usage or estimated(job.messages, parser.said_chars)
+        usage = parser.usage or estimated(job.messages, parser.said_chars, parser.thought_chars)
         return msgspec.structs.replace(frame, usage=usage, target=self.name, timings=timings)
 
     async def _post(self, body: bytes, headers: Mapping[str, str], deadlines: Deadlines) -> ClientResponse:
@@ -222,7 +229,7 @@ class ChatCompletions:
         return await self._session.post(
             self._url,
             data=body,
-            headers={**headers, **self._headers()},
+            headers={**_for_strangers(headers), **self._headers()},
             allow_redirects=False,
             timeout=NO_TIMEOUT,
         )
@@ -269,6 +276,13 @@ WORDS = (
     (ClientOSError, "the connection is lost"),
 )
 """What a caller may hear of a failure: no host, no port. The more telling kinds come first."""
+
+
+def _for_strangers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """The trace context without `tracestate`: that is what a caller's vendors say to each other, or whatever else a
+    caller wrote there. The trace goes on without it.
+    """
+    return {name: value for name, value in headers.items() if name != "tracestate"}
 
 
 def _why(error: Exception) -> str:

@@ -6,16 +6,26 @@ that cannot be read is skipped and counted, bytes that are no UTF-8 become U+FFF
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from protocol import sse
-from protocol.codec import DecodeError
 from protocol.errors import UpstreamError
 from protocol.messages import Finished, FinishReason, Frame, Reasoning, Refusal, Text, TokenLogprob, Usage
 from workers.targets import upstream_errors
+from workers.targets.chat_chunk import (
+    Choice,
+    Chunk,
+    Delta,
+    Function,
+    content_of,
+    decoded,
+    logprobs_of,
+    of_the_end,
+    only_text,
+    usage_of,
+)
+from workers.targets.thinking import Thinking
 from workers.targets.tool_calls import CallCollector, Fragment
 
 SPEECH_BYTES = 16 << 10  # far below what a frame may hold
@@ -38,59 +48,11 @@ BROKEN_REASONS = frozenset({"error", "insufficient_system_resource"})  # OpenRou
 NO_REASON = frozenset({"", "null"})  # in every chunk of some upstreams
 
 
-class _Function(Struct, gc=False):
-    name: str | None = None
-    arguments: str | dict[str, Any] | None = None
-
-
-class _Call(Struct, gc=False):
-    index: int | None = None
-    id: str | None = None
-    function: _Function | None = None
-
-
-class _Delta(Struct, gc=False):
-    content: str | list[Any] | None = None
-    reasoning_content: Any = None
-    reasoning: Any = None
-    refusal: str | None = None
-    tool_calls: list[_Call] | None = None
-    function_call: _Function | None = None
-
-
-class _Choice(Struct, gc=False):
-    index: int | None = None
-    delta: _Delta | None = None
-    message: _Delta | None = None
-    finish_reason: str | None = None
-    logprobs: Any = None
-
-
-class _Chunk(Struct, gc=False):
-    choices: list[_Choice] | None = None
-    usage: Any = None
-    error: Any = None
-
-
-class _Logprob(Struct, gc=False):
-    token: str
-    logprob: float
-    bytes: tuple[int, ...] | None = None
-    top_logprobs: tuple["_Logprob", ...] | None = None
-
-
-class _Logprobs(Struct, gc=False):
-    content: tuple[_Logprob, ...] | None = None
-
-
-_decoder = msgspec.json.Decoder(_Chunk)
-
-
 class ChatParser:
     """Feed it bytes, take frames; `end()` gives the last ones.
 
     `may_be_empty`: a continuation may find nothing left to say. `max_calls`: tool calls beyond it are dropped.
-    `key` is kept out of what an upstream's error says.
+    `thinks_first`: its content begins in the middle of a thought. `key` is kept out of what an upstream's error says.
     """
 
     def __init__(
@@ -101,6 +63,7 @@ class ChatParser:
         key: str | None = None,
         may_be_empty: bool = False,
         max_calls: int | None = None,
+        thinks_first: bool = False,
     ) -> None:
         self._target = target
         self._key = key
@@ -110,6 +73,7 @@ class ChatParser:
         self._events = sse.EventReader(limit_bytes=MAX_LINE_BYTES)
         self._calls = CallCollector(job_id=job_id, limit=max_calls)
         self._logprobs: tuple[TokenLogprob, ...] = ()  # of tokens whose text is still to come
+        self._thinking = Thinking(inside=thinks_first)
         self._reason: str | None = None
         self._understood = False
         self._audible = False
@@ -117,6 +81,12 @@ class ChatParser:
         self.skipped = 0  # events that could not be read
         self.usage: Usage | None = None  # as the upstream told it
         self.said_chars = 0  # of every kind of frame, for an estimate
+        self.thought_chars = 0  # of reasoning, which is among them
+
+    @property
+    def stray_end(self) -> bool:
+        """A thought ended that never began, as far as the upstream's content goes: it was spoken."""
+        return self._thinking.stray_end
 
     @property
     def finished(self) -> bool:
@@ -141,12 +111,14 @@ class ChatParser:
             return ""
         texts = []
         for event in data.removesuffix(b"\n\n").split(b"\n\n") if data.endswith(b"\n\n") else ():
-            chunk = _decoded(event[6:]) if event.startswith(b"data: ") else None
-            text = _only_text(chunk) if chunk is not None else ""
+            chunk = decoded(event[6:]) if event.startswith(b"data: ") else None
+            text = only_text(chunk) if chunk is not None else ""
             if not text:
                 return ""
             texts.append(text)
         speech = "".join(texts)
+        if not self._thinking.plain(speech):
+            return ""
         self._heard(speech)
         return speech
 
@@ -171,6 +143,7 @@ class ChatParser:
             ServiceError: that was no whole answer.
         """
         yield from self._read(self._events.end() if self._body is None else iter([bytes(self._body)]))
+        yield from self._release()
         if self._reason is None:
             raise UpstreamError(f"target {self._target!r} {self._how_it_broke_off()}")
         if not (self._audible or self._may_be_empty):
@@ -218,10 +191,10 @@ class ChatParser:
             raise UpstreamError(f"target {self._target!r}: a body without events is longer than {MAX_LINE_BYTES} bytes")
 
     def _event(self, data: bytes) -> Iterator[Frame]:
-        chunk = _decoded(data)
+        chunk = decoded(data)
         if chunk is not None:
-            text = _only_text(chunk)
-            if text and self._may_just_speak:
+            text = only_text(chunk)
+            if text and self._may_just_speak and self._thinking.plain(text):
                 self._understood = True
                 self._heard(text)
                 yield Text(text)
@@ -241,53 +214,74 @@ class ChatParser:
         """Nothing that has come before says what is to be done with text."""
         return self._reason is None and not self._calls.sent and not self._logprobs
 
-    def _chunk(self, chunk: _Chunk) -> Iterator[Frame]:
+    def _chunk(self, chunk: Chunk) -> Iterator[Frame]:
         if chunk.error:
+            yield from self._release()
             raise upstream_errors.from_object(chunk.error, target=self._target, key=self._key)
-        self.usage = _usage(chunk.usage) or self.usage
+        self.usage = usage_of(chunk.usage) or self.usage
         for choice in chunk.choices or ():
             if not choice.index:  # 0, or not told: one choice was asked for
                 self._understood = True
                 yield from self._choice(choice)
 
-    def _choice(self, choice: _Choice) -> Iterator[Frame]:
+    def _choice(self, choice: Choice) -> Iterator[Frame]:
         delta = choice.delta or choice.message
         if self._reason is not None:
             return
         if choice.logprobs:
-            self._logprobs += _logprobs(choice.logprobs)
+            self._logprobs += logprobs_of(choice.logprobs)
         if delta is not None:
             yield from self._delta(delta)
         if choice.finish_reason is not None and choice.finish_reason not in NO_REASON:
             yield from self._finish(choice.finish_reason)
 
-    def _delta(self, delta: _Delta) -> Iterator[Frame]:
+    def _delta(self, delta: Delta) -> Iterator[Frame]:
         if not self._calls.sent:  # once a call is out, nothing more is spoken
             yield from self._spoken(delta)
+        if delta.tool_calls or delta.function_call:
+            yield from self._release()
         for call in delta.tool_calls or ():
             yield from self._call(call.index, call.id, call.function)
         if delta.function_call is not None:
             yield from self._call(0, None, delta.function_call)
 
-    def _spoken(self, delta: _Delta) -> Iterator[Frame]:
-        thought, text = _content(delta.content)
+    def _spoken(self, delta: Delta) -> Iterator[Frame]:
+        thought, content = content_of(delta.content)
         for reasoning in (delta.reasoning_content or delta.reasoning, thought):
             if isinstance(reasoning, str) and reasoning:
-                self.said_chars += len(reasoning)
-                yield Reasoning(reasoning)
-        if text:
-            logprobs, self._logprobs = self._logprobs, ()
-            self._heard(text)
-            yield Text(text, logprobs or None)
+                self._thinking.told_apart()
+                yield from self._apart(reasoning, "")
+        if content:
+            tagged, text = self._thinking.push(content)
+            if tagged and not text:
+                self._logprobs = ()
+            yield from self._apart(tagged, text)
         if delta.refusal:
+            yield from self._release()
             self._heard(delta.refusal)
             yield Refusal(delta.refusal)
+
+    def _release(self) -> Iterator[Frame]:
+        """What was held back, because it might have become a tag."""
+        yield from self._apart(*self._thinking.flush())
+
+    def _apart(self, thought: str, text: str) -> Iterator[Frame]:
+        if thought:
+            self.said_chars += len(thought)
+            self.thought_chars += len(thought)
+            yield Reasoning(thought)
+        if text:
+            logprobs, self._logprobs = self._logprobs, ()
+            if not self._audible and self._thinking.tagged:
+                logprobs = of_the_end(text, logprobs)
+            self._heard(text)
+            yield Text(text, logprobs or None)
 
     def _heard(self, text: str) -> None:
         self._audible = True
         self.said_chars += len(text)
 
-    def _call(self, index: int | None, call_id: str | None, function: _Function | None) -> Iterator[Frame]:
+    def _call(self, index: int | None, call_id: str | None, function: Function | None) -> Iterator[Frame]:
         name, arguments = (function.name, function.arguments) if function else (None, None)
         if isinstance(arguments, dict):  # an object where the wire has text: its meaning is plain
             arguments = msgspec.json.encode(arguments).decode()
@@ -297,72 +291,10 @@ class ChatParser:
         yield from calls
 
     def _finish(self, reason: str) -> Iterator[Frame]:
+        yield from self._release()
         if reason in BROKEN_REASONS:
             raise UpstreamError(f"target {self._target!r} broke off: finish reason {reason!r}")
         calls = self._calls.end()
         self._audible |= bool(calls)
         self._reason = reason
         yield from calls
-
-
-def _decoded(data: bytes) -> _Chunk | None:
-    try:
-        return _decoder.decode(data)
-    except UnicodeDecodeError:
-        return _decoded(data.decode("utf-8", "replace").encode())
-    except DecodeError:
-        return None
-
-
-def _only_text(chunk: _Chunk) -> str:
-    """The text of a chunk that carries nothing else, as nearly every one does; else nothing."""
-    choices = chunk.choices
-    if not choices or len(choices) > 1 or chunk.usage or chunk.error:
-        return ""
-    choice, delta = choices[0], choices[0].delta
-    if delta is None or choice.index or choice.finish_reason or choice.logprobs:
-        return ""
-    if delta.reasoning_content or delta.reasoning or delta.refusal or delta.tool_calls or delta.function_call:
-        return ""
-    return delta.content if isinstance(delta.content, str) else ""
-
-
-def _content(content: str | list[Any] | None) -> tuple[str, str]:
-    """What is thought and what is said. Mistral's reasoning models send both as a list of parts."""
-    if not isinstance(content, list):
-        return "", content or ""
-    parts = [part for part in content if isinstance(part, dict)]
-    thoughts = [part.get("thinking") for part in parts if part.get("type") == "thinking"]
-    thought = "".join(_content(inner if isinstance(inner, list | str) else None)[1] for inner in thoughts)
-    return thought, "".join(text for part in parts if isinstance(text := part.get("text"), str))
-
-
-def _usage(told: Any) -> Usage | None:
-    if not told or not isinstance(told, dict):
-        return None
-    return Usage(
-        prompt=_count(told, "prompt_tokens"),
-        completion=_count(told, "completion_tokens"),
-        cached=_count(told.get("prompt_tokens_details"), "cached_tokens"),
-        reasoning=_count(told.get("completion_tokens_details"), "reasoning_tokens"),
-    )
-
-
-def _count(told: Any, name: str) -> int:
-    """A number of tokens; 0 where there is none."""
-    value = told.get(name) if isinstance(told, dict) else None
-    is_count = isinstance(value, int | float) and 0 <= value < 2**53  # what a double holds: the bus takes 64 bits
-    return int(value) if is_count and value is not None else 0
-
-
-def _logprobs(told: Any) -> tuple[TokenLogprob, ...]:
-    try:
-        entries = msgspec.convert(told, _Logprobs).content or ()
-    except msgspec.ValidationError:
-        return ()
-    return tuple(_logprob(entry) for entry in entries)
-
-
-def _logprob(entry: _Logprob) -> TokenLogprob:
-    likeliest = tuple(_logprob(top) for top in entry.top_logprobs or ())
-    return TokenLogprob(entry.token, entry.logprob, entry.bytes, likeliest)

@@ -7,10 +7,15 @@ from protocol.messages import Message, TextPart, Usage
 CHARS_PER_TOKEN = 4  # of English text, as every large tokenizer has it; other languages cost more
 
 
-def estimated(messages: Iterable[Message], said_chars: int) -> Usage:
-    """Tokens counted from the text that went in and the characters that came out."""
+def estimated(messages: Iterable[Message], said_chars: int, thought_chars: int = 0) -> Usage:
+    """Tokens counted from the text that went in and the characters that came out, those of thoughts among them."""
     prompt = sum(_chars(message) for message in messages)
-    return Usage(prompt=_tokens(prompt), completion=_tokens(said_chars), estimated=True)
+    return Usage(
+        prompt=_tokens(prompt),
+        completion=_tokens(said_chars),
+        reasoning=_tokens(thought_chars),
+        estimated=True,
+    )
 
 
 def _tokens(chars: int) -> int:

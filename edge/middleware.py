@@ -1,0 +1,91 @@
+"""What every request passes on its way to a handler: an id, its place, and errors told in the contract's form."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from edge import paths
+from edge.answers import error_response
+from edge.cors import Cors
+from edge.paths import Place
+from edge.request_body import too_large
+from protocol.errors import Internal, InvalidJson, MethodNotAllowed, ServiceError, UnknownPath
+from protocol.ids import new_turn_id
+
+log = logging.getLogger(__name__)
+
+TURN_ID = web.RequestKey("turn_id", str)
+PLACE = web.RequestKey("place", Place)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def contract(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every answer carries a request id; every failure is the contract's error object."""
+    turn_id = request[TURN_ID] = new_turn_id()
+    headers = {"x-request-id": turn_id}
+    try:
+        response = await handler(request)
+    except ServiceError as error:
+        return error_response(error, headers)
+    except web.HTTPMethodNotAllowed as error:
+        allow = ", ".join(sorted(error.allowed_methods))
+        refused = MethodNotAllowed(f"'{_shown(request)}' does not take {error.method}; it takes {allow}")
+        return error_response(refused, {**headers, "Allow": allow})
+    except web.HTTPException as error:
+        failure = _from_http(error, request)
+        if isinstance(failure, UnknownPath):  # of a platform that was told a wrong URL, nothing else is to be seen
+            log.info("no such path", extra={"turn": turn_id, "path": _shown(request)})
+        return error_response(failure, headers)
+    except ConnectionError:
+        raise
+    except Exception:
+        log.exception("request failed", extra={"turn": turn_id})
+        return error_response(Internal("something went wrong here; the log says more under this request id"), headers)
+    if not response.prepared:
+        response.headers.setdefault("x-request-id", turn_id)
+    return response
+
+
+def by_place(routes: Mapping[str, Mapping[str, Handler]], cors: Cors | None) -> Middleware:
+    """Routes the API's paths to its handlers, by route and method; aiohttp's own table has the other paths."""
+
+    @web.middleware
+    async def route(request: web.Request, handler: Handler) -> web.StreamResponse:
+        place = paths.read(request.rel_url.raw_path)
+        if place is None:
+            return await handler(request)
+        request[PLACE] = place
+        methods = routes[place.route]
+        if request.method in methods:
+            return await methods[request.method](request)
+        if cors and request.method == "OPTIONS" and (allowed := cors.preflight(request.headers, methods)):
+            return web.Response(status=204, headers=allowed)
+        raise web.HTTPMethodNotAllowed(request.method, list(methods))
+
+    return route
+
+
+def with_cors(cors: Cors) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """Adds the headers of CORS to every response before its own leave."""
+
+    async def add(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(cors.headers(request.headers.get("Origin")))
+
+    return add
+
+
+def _from_http(error: web.HTTPException, request: web.Request) -> ServiceError:
+    if error.status == 413:
+        return too_large()
+    if error.status == 404:
+        return UnknownPath(f"no such path: '{_shown(request)}'; the API is at /v1/chat/completions and /v1/models")
+    return InvalidJson(f"the request cannot be read: {error.reason}")
+
+
+def _shown(request: web.Request) -> str:
+    """The request's path, with nothing in it that may be a secret."""
+    place = request.get(PLACE)
+    return place.route if place else paths.shown(request.rel_url.raw_path)

@@ -1,0 +1,196 @@
+"""The public API as an OpenAPI 3.1 document, made from the Structs that read its bodies. Pure.
+
+Every route of the public application is in it, by its plain path; a test walks the application's routes and compares.
+
+Source: the OpenAPI Specification 3.1.1.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+
+import msgspec
+
+from edge import paths
+from edge.dialect import EVENTS_TYPE, JSON_TYPE
+from edge.openapi_parts import (
+    HEADERS,
+    Json,
+    answer,
+    content,
+    error_of,
+    errors,
+    headers,
+    in_header,
+    in_path,
+    name_of,
+    ref,
+    schemas,
+    statuses,
+    string,
+)
+
+VERSION = "1"  # the API's, as in its paths; not the program's
+OF_TURNS = ("x-request-id", "x-trace-id", "x-trunkline-call-id")
+
+ABOUT = """\
+Trunkline answers a voice platform's requests in the OpenAI dialect. Any OpenAI client works: its base URL is this \
+address with `/v1`.
+
+A platform that can set no headers may say in the path what they would: `/t/KEY` for the API key, `/c/CALL` for the \
+call's id, in front of `/v1`. `/v1` may be missing, and what a platform appends a second time does no harm.
+
+Unknown fields of a body are ignored, and an explicit null is the same as an absent field. Every failure has one form, \
+`ErrorBody`: its message says which field is at fault and what to do. An unknown path is a 404, a method that a path \
+does not take a 405 with `Allow`.
+"""
+CHAT = """\
+The next turn of a conversation. With `"stream": true` the answer comes as server-sent events, else as one body.
+
+Beside each field stands what becomes of it: it is honoured here, passed to the model's API, ignored or refused.
+"""
+EVENTS = """\
+With `"stream": true`: one `data:` line per event, each a `ChatCompletionChunk`, and `data: [DONE]` at the end. \
+Comment lines (`: ping`) keep the connection alive. A stream that fails ends with an `ErrorBody` as its last event, \
+without `[DONE]`. Until the first event every failure is an HTTP status.
+"""
+
+
+@cache
+def document_bytes(key_headers: tuple[str, ...], call_id_headers: tuple[str, ...]) -> bytes:
+    """The document as JSON; built once."""
+    return msgspec.json.encode(document(key_headers, call_id_headers))
+
+
+def document(key_headers: Iterable[str], call_id_headers: Iterable[str]) -> Json:
+    """The document. Both kinds of headers are as configured: those that may hold a key as it is, or a call id."""
+    schemes = _security_schemes(key_headers)
+    return {
+        "openapi": "3.1.1",
+        "info": {"title": "Trunkline", "version": VERSION, "description": ABOUT},
+        "servers": [{"url": ".", "description": "Where this document came from"}],
+        "security": [{name: []} for name in schemes],
+        "tags": [
+            {"name": "chat", "description": "Turns of a conversation"},
+            {"name": "models", "description": "What can be asked for"},
+            {"name": "service", "description": "The service itself; no key is needed"},
+        ],
+        "paths": {
+            paths.CHAT: {"post": _chat(call_id_headers)},
+            paths.MODELS: {"get": _models()},
+            paths.MODEL: {"get": _model()},
+            "/health": {"get": _health()},
+            "/ready": {"get": _ready()},
+            "/openapi.json": {"get": _openapi()},
+            "/docs": {"get": _docs()},
+            "/docs/{file}": {"get": _docs_file()},
+        },
+        "components": {
+            "schemas": schemas(),
+            "responses": {name_of(status): error_of(status) for status in statuses()},
+            "headers": {name: string(about) for name, about in HEADERS.items()},
+            "securitySchemes": schemes,
+        },
+    }
+
+
+def _security_schemes(key_headers: Iterable[str]) -> Json:
+    """Any one of them is enough; without configured keys none is asked for."""
+    bearer = {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer KEY`"}
+    plain = {name: {"type": "apiKey", "in": "header", "name": name, "description": "The key"} for name in key_headers}
+    return {"bearer": bearer, **plain}
+
+
+# --- the API ---------------------------------------------------------------------------------------
+
+
+def _chat(call_id_headers: Iterable[str]) -> Json:
+    body = {"schema": ref("ChatBody"), "examples": _chat_examples()}
+    either = {JSON_TYPE: {"schema": ref("ChatCompletion")}, EVENTS_TYPE: {"schema": _events()}}
+    return {
+        "operationId": "createChatCompletion",
+        "tags": ["chat"],
+        "summary": "Answer one turn",
+        "description": CHAT,
+        "parameters": [
+            *(in_header(name, "The id of the call that the turn belongs to.") for name in call_id_headers),
+            in_header("traceparent", "The trace that the turn becomes a part of (W3C Trace Context)."),
+        ],
+        "requestBody": {"required": True, "content": {JSON_TYPE: body}},
+        "responses": {
+            "200": {"description": "The answer.", "headers": headers(*OF_TURNS), "content": either},
+            **errors(*statuses()),
+        },
+    }
+
+
+def _events() -> Json:
+    return {
+        "type": "string",
+        "description": EVENTS,
+        "contentMediaType": EVENTS_TYPE,
+        "contentSchema": {"anyOf": [ref("ChatCompletionChunk"), ref("ErrorBody")]},
+    }
+
+
+def _chat_examples() -> Json:
+    said = {"model": "echo", "messages": [{"role": "user", "content": "Hello!"}]}
+    weather = {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+    tools = [{"type": "function", "function": weather}]
+    return {
+        "body": {"summary": "One body", "value": said},
+        "stream": {"summary": "A stream", "value": {**said, "stream": True}},
+        "tools": {"summary": "A tool to call", "value": {**said, "model": "echo-tools", "tools": tools}},
+    }
+
+
+def _models() -> Json:
+    return {
+        "operationId": "listModels",
+        "tags": ["models"],
+        "summary": "List the models",
+        "responses": {"200": answer("The models.", "ModelList"), **errors(401, 500)},
+    }
+
+
+def _model() -> Json:
+    return {
+        "operationId": "getModel",
+        "tags": ["models"],
+        "summary": "Describe one model",
+        "parameters": [in_path("id", "The model's name; it may hold slashes.", "echo")],
+        "responses": {"200": answer("The model.", "Model"), **errors(401, 404, 500)},
+    }
+
+
+# --- the service -----------------------------------------------------------------------------------
+
+
+def _health() -> Json:
+    return _of_service("getHealth", "Tell that the process runs", {"200": answer("It runs.", "Health")})
+
+
+def _ready() -> Json:
+    both = {"200": answer("They can be.", "Readiness"), "503": answer("They cannot be.", "Readiness")}
+    return _of_service("getReadiness", "Tell whether turns can be taken now", both)
+
+
+def _openapi() -> Json:
+    found = content("The document.", JSON_TYPE, {"type": "object"})
+    return _of_service("getOpenApi", "This document", {"200": found})
+
+
+def _docs() -> Json:
+    found = content("The page.", "text/html", {"type": "string"})
+    return _of_service("getDocs", "This document as a page", {"200": found})
+
+
+def _docs_file() -> Json:
+    found = content("The file.", "text/*", {"type": "string"})
+    moved = {"description": "No file is named: the page is at `/docs`."}
+    said = _of_service("getDocsFile", "What that page is made of", {"200": found, "308": moved, **errors(404)})
+    return {**said, "parameters": [in_path("file", "The file's name.", "swagger-ui.css")]}
+
+
+def _of_service(operation_id: str, summary: str, responses: Json) -> Json:
+    named = {"operationId": operation_id, "tags": ["service"], "summary": summary}
+    return {**named, "security": [], "responses": {**responses, **errors(500)}}

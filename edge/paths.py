@@ -1,0 +1,81 @@
+"""A request's path -> which route of the API it means, and the secret and the call id that it carries. Pure.
+
+Platforms differ in what they append to the URL that they are told, and guides differ in what they have one tell them:
+whatever leaves no doubt is served.
+
+Source: ElevenLabs' custom LLM guides name base URLs, its SDK's example a whole one, and `/chat/completions` is appended
+to either; openai-python and LiveKit's plug-in ask for `<base URL>/models`.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import unquote
+
+CHAT, MODELS, MODEL = "/v1/chat/completions", "/v1/models", "/v1/models/{id}"
+SECRET, CALL = "t", "c"
+WORDS = {
+    "",
+    "v1",
+    "chat",
+    "completions",
+    "responses",
+    "models",
+    "health",
+    "ready",
+    "metrics",
+    "docs",
+    "openapi.json",
+} | {SECRET, CALL}
+SHOWN_STEPS = 12
+
+
+class Place(NamedTuple):
+    """Where a request goes. `route` is its name in spans and errors: nothing in it was chosen by a caller."""
+
+    route: str
+    secret: str | None = None
+    call_id: str | None = None
+    model: str = ""
+
+    def __repr__(self) -> str:
+        return f"Place({self.route!r})"
+
+
+def read(path: str) -> Place | None:
+    """The place that a path, percent-encoded as it came, means; None: it is none of the API's.
+
+    `/t/<secret>` and `/c/<call id>` may stand in front, in either order. After them `/v1` and `/chat/completions` may
+    be missing or doubled where the rest says what is meant. Empty segments count for nothing.
+    """
+    steps = [unquote(step) for step in path.split("/") if step]
+    said: dict[str, str] = {}
+    at = 0
+    while at + 1 < len(steps) and steps[at] in (SECRET, CALL) and steps[at] not in said:
+        said[steps[at]] = steps[at + 1]
+        at += 2
+    route, model = _route(steps, at)
+    return Place(route, said.get(SECRET), said.get(CALL), model) if route else None
+
+
+def _route(steps: Sequence[str], at: int) -> tuple[str, str]:
+    """The route and, of one model's, its id; an empty route is none."""
+    route = ""
+    while at < len(steps):
+        if steps[at] == "v1":
+            at += 1
+        elif steps[at : at + 2] == ["chat", "completions"]:
+            route = CHAT
+            at += 2
+        elif steps[at] == "models":
+            model = "/".join(steps[at + 1 :])
+            return (MODEL if model else MODELS), model
+        else:
+            return "", ""
+    return route, ""
+
+
+def shown(path: str) -> str:
+    """A path for a message: only words of ours, because any other may be a secret, in its place or in a wrong one."""
+    steps = path.split("/")
+    short = [*steps[:SHOWN_STEPS], "…"] if len(steps) > SHOWN_STEPS else steps
+    return "/".join(step if step in WORDS else "…" for step in short)

@@ -1,0 +1,138 @@
+"""Thought apart from speech, by a table that is read whole, in pieces and one character at a time."""
+
+import itertools
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.targets.thinking import MAX_SPACE, Thinking
+
+# content -> what is thought, what is said
+OUTSIDE: dict[str, tuple[str, str]] = {
+    "": ("", ""),
+    "Hello.": ("", "Hello."),
+    " \n Hello. ": ("", " \n Hello. "),
+    "<think>hm</think>Hello.": ("hm", "Hello."),
+    "<think>\nhm\n</think>\n\nHello.\n": ("hm\n", "Hello.\n"),
+    "<thinking>hm</thinking> Hello.": ("hm", "Hello."),
+    "\n\n<think>hm</think>Hello.": ("hm", "Hello."),
+    "<think>\n\n</think>\n\nHello.": ("", "Hello."),  # Qwen3, told not to think
+    "</think>\n\nHello.": ("", "Hello."),  # the block was opened in the prompt, and nothing was thought
+    "<think>a</think>\n<think>b</think>Hello.": ("ab", "Hello."),
+    "<think>a<think>b</think>Hello.": ("a<think>b", "Hello."),
+    "<think>a < b, a</b, </thin</think>Hello.": ("a < b, a</b, </thin", "Hello."),
+    "<think>hm</think>": ("hm", ""),
+    "<think>hm</think>\n\n": ("hm", ""),
+    "<think>hm": ("hm", ""),
+    "<think>hm</thi": ("hm</thi", ""),
+    "<think>": ("", ""),
+    "<thi": ("", "<thi"),
+    "<thinker>hm": ("", "<thinker>hm"),
+    "<b>Hello.</b>": ("", "<b>Hello.</b>"),
+    "<think>hm</think><b>Hello.</b>": ("hm", "<b>Hello.</b>"),
+    "<think>hm</think><": ("hm", "<"),
+    "Say <think> or </think>.": (" or ", "Say ."),
+    "<think>hm</think>Say <think>.": ("hm.", "Say "),
+    "Hello.<think>hm</think>": ("hm", "Hello."),
+    "Well. <think>a</think>Hello.<thinking>b</thinking> Bye.": ("ab", "Well. Hello. Bye."),
+    "a < b <think> c </b> </thin</think>d": (" c </b> </thin", "a < b d"),
+    "Hello.</think> Bye.": ("", "Hello. Bye."),
+    "Hello.<think>a<think>b</think>c": ("a<think>b", "Hello.c"),
+    "Hello.<thi": ("", "Hello.<thi"),
+    "Hello.<think>hm</thi": ("hm</thi", "Hello."),
+    " " * MAX_SPACE + "<think>hm</think>a": ("hm", "a"),
+    " " * (MAX_SPACE + 1) + "<think>hm": ("hm", " " * (MAX_SPACE + 1)),
+    "<think>" + " " * 200 + "hm</think>" + "\n" * 200 + "a": ("hm", "a"),
+}
+INSIDE: dict[str, tuple[str, str]] = {
+    "\nhm</think>\n\nHello.": ("hm", "Hello."),
+    "hm</thinking>Hello.": ("hm", "Hello."),
+    "<think>hm</think>Hello.": ("hm", "Hello."),  # the model opens it once more
+    "</think>Hello.": ("", "Hello."),
+    "hm</think><think>hm</think>Hello.": ("hmhm", "Hello."),
+    "hm": ("hm", ""),
+    "<b>hm</think>": ("<b>hm", ""),
+    " <thi": ("<thi", ""),
+    "hm</think>Say </think>.": ("hm", "Say ."),
+}
+CASES = [(*case, inside) for table, inside in ((OUTSIDE, False), (INSIDE, True)) for case in table.items()]
+
+
+def told(pieces: list[str], *, inside: bool = False) -> tuple[str, str]:
+    """All that is thought, all that is said."""
+    thinking = Thinking(inside=inside)
+    parts = [*(thinking.push(piece) for piece in pieces), thinking.flush()]
+    return "".join(thought for thought, _ in parts), "".join(said for _, said in parts)
+
+
+def in_pieces(text: str, size: int) -> list[str]:
+    return [text[at : at + size] for at in range(0, len(text), size)]
+
+
+@pytest.mark.parametrize(("content", "expected", "inside"), CASES)
+def test_thought_and_speech_are_told_apart_at_any_split(content: str, expected: tuple[str, str], inside: bool) -> None:
+    assert told([content], inside=inside) == expected
+    for size in (1, 2, 3, 5, 7):
+        assert told(in_pieces(content, size), inside=inside) == expected
+
+
+PARTS = st.sampled_from(("<think>", "</think>", "<thinking>", "</thinking>", "<", "</", "think", ">", " ", "\n", "a"))
+CONTENT = st.lists(PARTS | st.text(max_size=3), max_size=12).map("".join)
+
+
+@given(CONTENT, st.booleans(), st.data())
+def test_where_content_is_split_changes_nothing(content: str, inside: bool, data: st.DataObject) -> None:
+    at = sorted(data.draw(st.lists(st.integers(0, len(content)), max_size=6)))
+    pieces = [content[a:b] for a, b in itertools.pairwise([0, *at, len(content)])]
+
+    assert told(pieces, inside=inside) == told([content], inside=inside)
+
+
+@given(CONTENT)
+def test_no_tag_is_ever_said_and_content_without_one_is_said_as_it_is(content: str) -> None:
+    tags = ("<think>", "</think>", "<thinking>", "</thinking>")
+    rest = re.sub("|".join(tags), "", content)
+    if any(tag in content for tag in tags):
+        assert any(tag in rest for tag in tags) or not any(tag in told([content])[1] for tag in tags)
+    else:
+        assert told([content]) == ("", content)
+
+
+def test_a_word_is_held_back_no_longer_than_it_may_become_a_tag() -> None:
+    thinking = Thinking()
+    assert thinking.push("<th") == ("", "")
+    assert thinking.push("e") == ("", "<the")
+    assert thinking.speaking
+
+
+def test_a_thought_is_passed_on_as_it_comes() -> None:
+    thinking = Thinking()
+    assert [thinking.push(text)[0] for text in ("<think>", "Let", " me", "</", "see")] == [
+        "",
+        "Let",
+        " me",
+        "",
+        "</see",
+    ]
+
+
+def test_white_space_without_end_is_passed_on() -> None:
+    """Some models never stop with it, in JSON mode above all: it is not kept."""
+    thinking = Thinking()
+    assert thinking.push(" " * MAX_SPACE) == ("", "")
+    assert thinking.push(" ") == ("", " " * (MAX_SPACE + 1))
+
+
+def test_where_the_upstream_tells_them_apart_itself_content_is_said() -> None:
+    thinking = Thinking(inside=True)
+    thinking.told_apart()
+    assert thinking.push("\n\nHello.") == ("", "Hello.")
+
+
+def test_something_else_that_comes_ends_the_waiting() -> None:
+    thinking = Thinking()
+    thinking.push(" <think")
+    assert thinking.flush() == ("", " <think")
+    assert thinking.push(">") == ("", ">")
