@@ -7,12 +7,14 @@ Source: the API contract, sections 1.5 and 1.9.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from edge import chat_form as wire
 from edge.body import Reader, missing, not_among, wrong_type
+from edge.identity import CALL_ID
 from edge.parameters import unserved
 from protocol import errors
 from protocol.codec import DecodeError
@@ -35,7 +37,6 @@ MAX_TOKENS = 2**31 - 1  # the largest that every known upstream can read
 MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512  # of metadata, as OpenAI bounds it
 EXTRA_BODIES = ("elevenlabs_extra_body", "fishaudio_extra_body", "extra_metadata", "context")
 CALL_ID_KEYS = ("conversation_id", "call_id", "system__conversation_id", "call_control_id")  # the last: Telnyx's
-MAX_CALL_ID = 256  # no platform's is longer than 64; it becomes a header and an attribute of every span
 
 _reader = Reader(wire.ChatBody, needs="an object with 'model' and 'messages'")
 _object = msgspec.json.Decoder(dict[str, Raw])
@@ -151,11 +152,39 @@ def _format(form: wire.Format | None) -> Format | None:
 
 
 def _messages(forms: Sequence[wire.Message]) -> tuple[Message, ...]:
-    legacy: dict[str, str] = {}  # function name -> id that was made up for its last call
+    legacy = _LegacyIds(forms)
     return tuple(_message(form, index, legacy) for index, form in enumerate(forms))
 
 
-def _message(form: wire.Message, index: int, legacy: dict[str, str]) -> Message:
+class _LegacyIds:
+    """Ids for legacy function calls, which have none: each is made up, and no other call or result has it."""
+
+    def __init__(self, forms: Sequence[wire.Message]) -> None:
+        self._forms = forms
+        self._last: dict[str, str] = {}  # by the function's name
+
+    def of_call(self, name: str, index: int) -> str:
+        """The id of a function's next call."""
+        made_up = self._last[name] = self._unused(index)
+        return made_up
+
+    def of_result(self, name: str, index: int) -> str:
+        """The id of the function's last call; where there was none, one that no call has."""
+        return self._last.get(name) or self._unused(index)
+
+    def _unused(self, index: int) -> str:
+        made_up = f"call_{index}"
+        while made_up in self._taken:
+            made_up += "_"
+        return made_up
+
+    @cached_property
+    def _taken(self) -> set[str]:
+        called = {call.id for form in self._forms for call in form.tool_calls or ()}
+        return called | {form.tool_call_id for form in self._forms if form.tool_call_id}
+
+
+def _message(form: wire.Message, index: int, legacy: _LegacyIds) -> Message:
     at = f"messages[{index}]"
     content = _content(form, at)
     match form.role:
@@ -167,7 +196,7 @@ def _message(form: wire.Message, index: int, legacy: dict[str, str]) -> Message:
             return Message("tool", content, form.name, tool_call_id=answered)
         case "function":
             name = _required(form.name, f"{at}.name")
-            return Message("tool", content, tool_call_id=legacy.get(name, f"call_{index}"))
+            return Message("tool", content, name, tool_call_id=legacy.of_result(name, index))
         case role:
             return Message(role, content, form.name)
 
@@ -228,12 +257,12 @@ def _opaque(kind: str, value: Raw, at: str) -> OpaquePart:
     return OpaquePart(kind, body)
 
 
-def _past_calls(form: wire.Message, at: str, index: int, legacy: dict[str, str]) -> tuple[PastCall, ...]:
+def _past_calls(form: wire.Message, at: str, index: int, legacy: _LegacyIds) -> tuple[PastCall, ...]:
     if form.tool_calls:
         return tuple(_past_call(call, f"{at}.tool_calls[{number}]") for number, call in enumerate(form.tool_calls))
     if form.function_call:
-        made_up = legacy[form.function_call.name] = f"call_{index}"
-        return (PastCall(made_up, form.function_call.name, form.function_call.arguments or "{}"),)
+        name = form.function_call.name
+        return (PastCall(legacy.of_call(name, index), name, form.function_call.arguments or "{}"),)
     return ()
 
 
@@ -380,9 +409,4 @@ def _call_id(form: wire.ChatBody, extras: dict[str, Json], metadata: dict[str, s
         _text(form.session_id),
         *(metadata.get(key) for key in ("call_id", "conversation_id")),
     ]
-    return next((given for given in candidates if given and fits_call_id(given)), None)
-
-
-def fits_call_id(given: str) -> bool:
-    """Whether a platform's id can be a header and an attribute: visible ASCII, and not too long."""
-    return 0 < len(given) <= MAX_CALL_ID and given.isascii() and given.isprintable() and " " not in given
+    return next((given for given in candidates if given and CALL_ID.fullmatch(given)), None)

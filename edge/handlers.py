@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 END_S = 1.0  # for the ending of a turn that outlived the drain
 PATTERN = "/*"
 CALL_ID_HEADER = "x-trunkline-call-id"
+CALL_ID_FROM_BODY = web.RequestKey("call_id_from_body", str)
 
 
 class Edge:
@@ -115,7 +116,7 @@ class Edge:
         self, request: web.Request, watch: TurnWatch, headers: dict[str, str], error: ServiceError
     ) -> web.Response:
         """The answer to a request that becomes no turn; it belongs to its call all the same."""
-        if call_id := self._call_id(request, None):
+        if call_id := self._call_id(request, request.get(CALL_ID_FROM_BODY)):
             headers[CALL_ID_HEADER] = call_id
         response = error_response(error, headers)
         watch.refused(request[TURN_ID], error, response.status, self._now(), call_id=call_id)
@@ -127,7 +128,11 @@ class Edge:
 
     def _call_id(self, request: web.Request, from_body: str | None) -> str | None:
         return call_id_of(
-            request.headers, self._settings.turn.call_id_headers, from_body, from_path=request[PLACE].call_id
+            request.headers,
+            self._settings.turn.call_id_headers,
+            from_body,
+            from_path=request[PLACE].call_id,
+            query=request.query,
         )
 
     def _miss_call_id(self, tenant: str) -> None:
@@ -143,6 +148,7 @@ class Edge:
         """Auth, body, model. Raises ServiceError."""
         tenant = self._tenant(request)
         asked = chat.parse(await read_body(request))
+        request[CALL_ID_FROM_BODY] = asked.call_id_from_body or ""
         pool = self._pool_of(asked.model)
         turn = self._settings.turn
         job = chat.to_job(

@@ -25,7 +25,7 @@ RESULT_MOVED = "result_moved"  # to right behind its call
 
 NO_RESULT = "No result: it is not known whether this call was carried out."
 NO_NAME = "unknown_function"
-UNDER_WAY = "IN_PROGRESS"  # Pipecat's placeholder: says nothing once there is a result
+UNDER_WAY = ("IN_PROGRESS", '"IN_PROGRESS"')  # Pipecat's placeholder: says nothing once there is a result
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # of a function, as OpenAI has it
 
 
@@ -86,7 +86,7 @@ class _Call:
 
 
 class _Entry:
-    """A message that is no result, with its calls; None: there was none, its calls are made up."""
+    """A message that is no result, with its calls; None: there was none, its calls are made up for their results."""
 
     def __init__(self, message: Message | None) -> None:
         self.message = message
@@ -95,12 +95,21 @@ class _Entry:
 
     def messages(self) -> Iterator[Message]:
         """The message and one result for each call."""
-        yield self.message or Message("assistant", tool_calls=tuple(call.call for call in self.calls))
+        if self.message is None:
+            yield from self._made_up()
+            return
+        yield self.message
         for call in self.answered:
             yield _joined(call.results)
         for call in self.calls:
             if not call.results:
                 yield Message("tool", NO_RESULT, tool_call_id=call.call.id)
+
+    def _made_up(self) -> Iterator[Message]:
+        """Only calls whose results are still here: nothing where all of them went to calls that came later."""
+        if calls := [call for call in self.calls if call.results]:
+            yield Message("assistant", tool_calls=tuple(call.call for call in calls))
+            yield from (_joined(call.results) for call in calls)
 
 
 class _History:
@@ -111,6 +120,7 @@ class _History:
         self._entries: list[_Entry] = []
         self._waiting: dict[str, list[_Call]] = {}  # by id, the latest last
         self._latest: dict[str, _Call] = {}
+        self._made_up: list[_Call] = []  # one for an id at most
 
     def note(self, name: str) -> None:
         """Something was repaired."""
@@ -127,7 +137,9 @@ class _History:
             self._await(call)
 
     def messages(self) -> Iterator[Message]:
-        """All of them."""
+        """All of them; to be asked for once, at the end."""
+        for call in self._made_up:
+            self._settle(call)
         if any(self._waiting.values()):
             self.note(MISSING_RESULT)
         for entry in self._entries:
@@ -152,24 +164,36 @@ class _History:
         call.results.append(result)
 
     def _make_up(self, id_: str, result: Message) -> None:
-        """A call for a result that has none; results side by side share one message."""
-        self.note(ORPHAN_RESULT)
+        """A call for a result that has none so far; results side by side share one message."""
         if not self._entries or self._entries[-1].message is not None:
             self._entries.append(_Entry(None))
         entry = self._entries[-1]
         name = result.name if result.name and NAME.fullmatch(result.name) else NO_NAME
         call = _Call(PastCall(id_, name, "{}"), entry)
         entry.calls.append(call)
+        self._made_up.append(call)
         self._await(call)
+
+    def _settle(self, made_up: _Call) -> None:
+        """Move results that stood before their call to it. One with a result of its own is another, of the same id."""
+        waiting = self._waiting[made_up.call.id]
+        if not waiting:
+            self.note(ORPHAN_RESULT)
+            return
+        call = waiting.pop(0)
+        call.entry.answered.append(call)
+        call.results, made_up.results = made_up.results, []
+        self.note(RESULT_MOVED)
 
 
 def _joined(results: Sequence[Message]) -> Message:
-    """One result of several: what is said twice is said once, a placeholder only where there is nothing else."""
+    """One result of several: what is said twice is said once, a placeholder or nothing only where there is no more."""
     first = results[0]
     if len(results) == 1:
         return first
     told = list(dict.fromkeys(result.content for result in results))
-    told = [content for content in told if content != UNDER_WAY] or told
+    told = [content for content in told if content not in UNDER_WAY] or told[:1]
+    told = [content for content in told if content] or told[:1]
     if len(told) == 1:
         content = told[0]
     elif all(isinstance(one, str) for one in told):

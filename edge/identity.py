@@ -5,16 +5,23 @@ from collections.abc import Iterable, Mapping
 
 CALL_ID = re.compile(r"[!-~]{1,200}")  # it becomes a header and an attribute
 PLATFORM_HEADERS = ("x-livekit-job-id", "x-livekit-room-id")
+QUERY_NAMES = ("call_id", "conversation_id", "session_id")
+NO_QUERY: Mapping[str, str] = {}
 PATIENCE_MARGIN_S = 0.5  # before a client gives up, it is to hear from us
 LEAST_BUDGET_S = 0.5
 
 
 def call_id_of(
-    headers: Mapping[str, str], configured: Iterable[str], from_body: str | None, from_path: str | None = None
+    headers: Mapping[str, str],
+    configured: Iterable[str],
+    from_body: str | None,
+    from_path: str | None = None,
+    query: Mapping[str, str] = NO_QUERY,
 ) -> str | None:
-    """The call id: a configured header, a body field, the platform's own header, the path, in that order."""
+    """The call id: a configured header, a body field, the platform's own header, the path, the query, in that order."""
     said = [headers.get(name) for name in configured]
     said += [from_body, *(headers.get(name) for name in PLATFORM_HEADERS), from_path]
+    said += [query.get(name) for name in QUERY_NAMES] if query else ()
     return next((value for value in said if value and CALL_ID.fullmatch(value)), None)
 
 

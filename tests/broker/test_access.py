@@ -176,6 +176,12 @@ async def test_a_key_comes_by_any_way_that_is_configured(
 # --- calls -------------------------------------------------------------------------------------------
 
 
+async def test_a_refused_request_belongs_to_the_call_that_its_body_names(web: aiohttp.ClientSession, url: str) -> None:
+    body = {**HELLO, "model": "no-such-model", "session_id": "b-2"}
+    async with web.post(url + CHAT, json=body) as answer:
+        assert (answer.status, answer.headers["x-trunkline-call-id"]) == (404, "b-2")
+
+
 @pytest.mark.parametrize(
     ("headers", "fields", "call_id"),
     [
@@ -183,6 +189,7 @@ async def test_a_key_comes_by_any_way_that_is_configured(
         ({"X-LiveKit-Job-ID": "j-3"}, {"session_id": "b-2"}, "b-2"),
         ({"X-LiveKit-Job-ID": "j-3"}, {}, "j-3"),
         ({}, {}, "p-4"),
+        ({}, {"call": {"id": "x" * 201}, "session_id": "b-2"}, "b-2"),  # one that cannot be a header hides no other
     ],
 )
 async def test_a_call_is_known_by_the_first_that_names_it(

@@ -13,6 +13,7 @@ from edge import chat_form
 from edge.body import schema_of
 from edge.chat import ChatRequest, parse, to_job
 from edge.errors import body_bytes, to_openai
+from edge.history import repair
 from protocol import codec
 from protocol.errors import ServiceError
 from protocol.messages import (
@@ -516,9 +517,31 @@ def test_a_legacy_function_call_becomes_a_tool_call_with_an_id_of_its_own() -> N
     )
     assert parse(history).messages[1:] == (
         Message("assistant", None, tool_calls=(PastCall("call_1", "f", "{}"),)),
-        Message("tool", "21", tool_call_id="call_1"),
-        Message("tool", "", tool_call_id="call_3"),
+        Message("tool", "21", "f", tool_call_id="call_1"),
+        Message("tool", "", "never_called", tool_call_id="call_3"),
     )
+
+
+def test_a_legacy_result_without_a_call_keeps_its_name_for_the_call_that_is_made_up() -> None:
+    history = parse(said({"role": "function", "name": "get_weather", "content": "21"}, USER)).messages
+
+    assert repair(history).messages[0] == Message("assistant", tool_calls=(PastCall("call_0", "get_weather", "{}"),))
+
+
+def test_an_id_made_up_for_a_legacy_call_is_no_other_calls_id() -> None:
+    """Ids such as `call_1` are common: a result would stand under a call that somebody else answered."""
+    history = said(
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "function", "name": "g", "content": "7"},
+        {"role": "assistant", "content": None, "function_call": {"name": "g", "arguments": "{}"}},
+        {"role": "function", "name": "g", "content": "8"},
+        {"role": "tool", "content": "21", "tool_call_id": "call_1"},
+        {"role": "tool", "content": "22", "tool_call_id": "call_2"},
+    )
+    messages = parse(history).messages
+
+    assert [message.tool_call_id for message in messages] == [None, "call_1_", None, "call_2_", "call_1", "call_2"]
+    assert messages[2].tool_calls == (PastCall("call_2_", "g", "{}"),)
 
 
 # --- tools and formats -----------------------------------------------------------------------------

@@ -133,8 +133,33 @@ REPAIRED: dict[str, tuple[History, History, tuple[str, ...]]] = {
     ),
     "a result before its call": (
         (USER, result("a"), calls("a"), USER),
-        (USER, made_up("a"), result("a"), calls("a"), result("a", UNKNOWN), USER),
-        (ORPHAN_RESULT, MISSING_RESULT),
+        (USER, calls("a"), result("a"), USER),
+        (RESULT_MOVED,),
+    ),
+    "a result long before its call": (
+        (result("a"), USER, SAID, calls("a"), USER),
+        (USER, SAID, calls("a"), result("a"), USER),
+        (RESULT_MOVED,),
+    ),
+    "two results before their call": (
+        (result("a", "one"), USER, result("a", "two"), calls("a")),
+        (USER, calls("a"), result("a", "one\ntwo")),
+        (DUPLICATE_RESULT, RESULT_MOVED),
+    ),
+    "one result before its call, one that has none": (
+        (result("a"), result("z"), calls("a", "b"), result("b")),
+        (made_up("z"), result("z"), calls("a", "b"), result("b"), result("a")),
+        (RESULT_MOVED, ORPHAN_RESULT),
+    ),
+    "a result before two calls of its id": (
+        (result("a"), calls("a"), USER, calls("a")),
+        (calls("a"), result("a"), USER, calls("a"), result("a", UNKNOWN)),
+        (RESULT_MOVED, MISSING_RESULT),
+    ),
+    "a result whose call was cut off, and a later call of the same id with its own": (
+        (result("a", "1"), USER, calls("a"), result("a", "2"), SAID),
+        (made_up("a"), result("a", "1"), USER, calls("a"), result("a", "2"), SAID),
+        (ORPHAN_RESULT,),
     ),
     "a result with a mangled id": (
         (USER, calls("a"), result("A"), USER),
@@ -166,6 +191,31 @@ REPAIRED: dict[str, tuple[History, History, tuple[str, ...]]] = {
         (USER, calls("a"), result("a", "21"), USER, SAID),
         (DUPLICATE_RESULT,),
     ),
+    "a result after its placeholder as JSON": (
+        (USER, calls("a"), result("a", '"IN_PROGRESS"'), USER, result("a", "21"), SAID),
+        (USER, calls("a"), result("a", "21"), USER, SAID),
+        (DUPLICATE_RESULT,),
+    ),
+    "the placeholder in both its forms": (
+        (USER, calls("a"), result("a", '"IN_PROGRESS"'), result("a", "IN_PROGRESS")),
+        (USER, calls("a"), result("a", '"IN_PROGRESS"')),
+        (DUPLICATE_RESULT,),
+    ),
+    "an empty result before another": (
+        (USER, calls("a"), result("a", ""), result("a", "21"), result("a", "22")),
+        (USER, calls("a"), result("a", "21\n22")),
+        (DUPLICATE_RESULT,),
+    ),
+    "an empty result after another": (
+        (USER, calls("a"), result("a", "21"), result("a", "")),
+        (USER, calls("a"), result("a", "21")),
+        (DUPLICATE_RESULT,),
+    ),
+    "an empty result after its placeholder": (
+        (USER, calls("a"), result("a", "IN_PROGRESS"), result("a", "")),
+        (USER, calls("a"), result("a", "")),
+        (DUPLICATE_RESULT,),
+    ),
     "the same placeholder twice": (
         (USER, calls("a"), result("a", "IN_PROGRESS"), result("a", "IN_PROGRESS")),
         (USER, calls("a"), result("a", "IN_PROGRESS")),
@@ -174,7 +224,7 @@ REPAIRED: dict[str, tuple[History, History, tuple[str, ...]]] = {
     "two orphans of one call": (
         (result("a", "one"), result("a", "two")),
         (made_up("a"), result("a", "one\ntwo")),
-        (ORPHAN_RESULT, DUPLICATE_RESULT),
+        (DUPLICATE_RESULT, ORPHAN_RESULT),
     ),
     "a result after somebody has spoken": (
         (USER, calls("a"), NOW, USER, result("a"), SAID),
@@ -214,7 +264,7 @@ REPAIRED: dict[str, tuple[History, History, tuple[str, ...]]] = {
     "all at once": (
         (result("z"), EMPTY, calls("a", "b"), USER, result("b"), result("b")),
         (made_up("z"), result("z"), calls("a", "b"), result("b"), result("a", UNKNOWN), USER),
-        (EMPTY_MESSAGE_DROPPED, ORPHAN_RESULT, RESULT_MOVED, DUPLICATE_RESULT, MISSING_RESULT),
+        (EMPTY_MESSAGE_DROPPED, RESULT_MOVED, DUPLICATE_RESULT, ORPHAN_RESULT, MISSING_RESULT),
     ),
 }
 
@@ -232,7 +282,8 @@ def test_a_history_of_nothing_but_emptiness_keeps_a_message() -> None:
 
 # --- any history -----------------------------------------------------------------------------------
 
-texts = st.sampled_from(["", " ", "one", "two", "IN_PROGRESS"])
+NOTHING = [TextPart(""), TextPart("IN_PROGRESS"), TextPart('"IN_PROGRESS"')]
+texts = st.sampled_from([" ", "one", "two", *(part.text for part in NOTHING)])
 ids = st.sampled_from(["a", "b", "c"])
 contents = texts | st.lists(st.sampled_from([TextPart(""), TextPart("three"), ImagePart("u")]), min_size=1).map(tuple)
 messages = st.one_of(
@@ -269,7 +320,7 @@ def said(history: Iterable[Message]) -> set[object]:
         pieces = [TextPart(line) for line in content.split("\n")] if isinstance(content, str) else content
         told.update((message.role, piece) for piece in pieces)
         told.update(message.tool_calls)
-    return {one for one in told if not (isinstance(one, tuple) and one[1] in (TextPart(""), TextPart("IN_PROGRESS")))}
+    return {one for one in told if not (isinstance(one, tuple) and one[1] in NOTHING)}
 
 
 def fits(history: Iterable[Message]) -> bool:
@@ -302,6 +353,18 @@ def test_any_history_becomes_one_that_fits(history: History) -> None:
 
 
 @given(st.lists(messages, min_size=1).map(tuple))
+def test_no_call_is_made_up_beside_one_of_its_id_that_has_no_result(history: History) -> None:
+    repaired, _ = repair(history)
+    came = [call for message in history for call in message.tool_calls]
+    made = {call.id for message in repaired for call in message.tool_calls if call not in came}
+    unknown = {message.tool_call_id for message in repaired if message.content == UNKNOWN}
+    names = [call.id for message in repaired for call in message.tool_calls if call.name == "unknown_function"]
+
+    assert not made & unknown
+    assert len(names) == len(set(names))
+
+
+@given(st.lists(messages, min_size=1).map(tuple))
 def test_nothing_that_was_said_is_lost(history: History) -> None:
     repaired, _ = repair(history)
 
@@ -314,6 +377,8 @@ def test_a_long_history_full_of_faults_costs_no_more_than_its_length() -> None:
     """The whole process waits for it: were each result held against all others, a long body would stop every turn."""
     orphans = tuple(result(f"call_{number}", str(number)) for number in range(20_000))
     again = (calls("a"), *(result("a", str(number)) for number in range(20_000)))
+    early = (*orphans, *(calls(f"call_{number}") for number in range(20_000)))
 
     assert len(repair(orphans).messages) == 20_001
     assert len(repair(again).messages) == 2
+    assert len(repair(early).messages) == 40_000

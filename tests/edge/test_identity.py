@@ -38,6 +38,20 @@ def test_a_call_id_is_explicit_or_there_is_none(
 
 
 @pytest.mark.parametrize(
+    ("from_path", "query", "call_id"),
+    [
+        (None, {"call_id": "q5"}, "q5"),
+        (None, {"session_id": "q6", "conversation_id": "q7"}, "q7"),
+        ("p4", {"call_id": "q5"}, "p4"),
+        (None, {"call_id": "a b"}, None),
+        (None, {"id": "q5"}, None),
+    ],
+)
+def test_the_query_is_asked_last(from_path: str | None, query: dict[str, str], call_id: str | None) -> None:
+    assert call_id_of({}, CONFIGURED, None, from_path, query) == call_id
+
+
+@pytest.mark.parametrize(
     ("patience", "budget_s"),
     [
         ("", 8.0),

@@ -46,6 +46,7 @@ USAGE = {
 }
 LOGPROB = {"token": "Hi", "logprob": -0.5, "bytes": [72, 105], "top_logprobs": [{"token": "Ho", "logprob": -2}]}
 HI = TokenLogprob("Hi", -0.5, (72, 105), (TokenLogprob("Ho", -2.0),))
+HALVES = (TokenLogprob("?", -1.0, (195,)), TokenLogprob("!", -1.0, (169,)))
 
 TEXT: dict[str, tuple[str, Outcome]] = {
     "two words": (says("Hel", "lo."), [Text("Hel"), Text("lo."), STOP]),
@@ -248,7 +249,11 @@ BROKEN: dict[str, tuple[str | bytes, Outcome]] = {
     "JSON of another kind": ('{"models": []}', [UpstreamError, "no chat completion"]),
     "JSON cut short": ('{"choices": [{"mess', [UpstreamError, "no chat completion"]),
     "an empty answer": (chunk({"content": ""}) + ends(), [UpstreamError, "empty answer"]),
-    "only reasoning": (chunk({"reasoning": "hm"}) + ends("length"), [Reasoning("hm"), UpstreamError, "empty answer"]),
+    "only reasoning": (chunk({"reasoning": "hm"}) + ends(), [Reasoning("hm"), UpstreamError, "empty answer"]),
+    "reasoning up to the limit": (
+        chunk({"reasoning": "hm"}) + ends("max_tokens"),
+        [Reasoning("hm"), UpstreamError, "empty answer.*used up the limit of tokens.*higher max_completion_tokens"],
+    ),
     "a malformed line": (
         chunk({"content": "a"}) + 'data: {"choices": [{"delta"\n\ndata: 5\n\n' + says("b"),
         [Text("a"), Text("b"), STOP],
@@ -281,10 +286,10 @@ BROKEN: dict[str, tuple[str | bytes, Outcome]] = {
 }
 
 
-def likely(*tokens: str) -> str:
-    """One event: these tokens, and how likely they were."""
+def likely(*tokens: str, **delta: Any) -> str:
+    """One event: these tokens, and how likely they were. Their text is the content, where no other delta is given."""
     entries = [LOGPROB if token == "Hi" else {"token": token, "logprob": -1} for token in tokens]
-    choice = {"delta": {"content": "".join(tokens)}, "logprobs": {"content": entries}}
+    choice = {"delta": delta or {"content": "".join(tokens)}, "logprobs": {"content": entries}}
     return f"data: {json.dumps({'choices': [choice]})}\n\n"
 
 
@@ -332,6 +337,14 @@ TAGGED: dict[str, tuple[str, Outcome]] = {
     "held back until a cut": (chunk({"content": "<"}), [Text("<"), UpstreamError, "broke off"]),
     "held back until an error": (chunk({"content": "<"}) + 'data: {"error": "x"}\n\n', [Text("<"), UpstreamError, "x"]),
     "held back until a word for a cut": (says("<").replace("stop", "error"), [Text("<"), UpstreamError, "broke off"]),
+    "a tag around a piece of a call": (
+        chunk({"content": "<thi"}) + call(0, "c1", "a", "{}") + chunk({"content": "nk>secret"}) + ends("tool_calls"),
+        [Reasoning("secret"), ToolCall(0, "c1", "a", "{}"), CALLED],
+    ),
+    "held back until a call is out": (
+        chunk({"content": "a<"}) + call(0, "c1", "a", "{}") + call(1, "c2", "b", "{}") + ends("tool_calls"),
+        [Text("a"), Text("<"), ToolCall(0, "c1", "a", "{}"), ToolCall(1, "c2", "b", "{}"), CALLED],
+    ),
     "a thought, then a call": (
         says("<think>hm</think>\n\n").removesuffix(ends()) + call(0, "c1", "a", "{}") + ends("tool_calls"),
         [Reasoning("hm"), ToolCall(0, "c1", "a", "{}"), CALLED],
@@ -356,8 +369,51 @@ TAGGED: dict[str, tuple[str, Outcome]] = {
         [Reasoning("hm"), Text("Hi", (HI,)), Text(" you", (TokenLogprob(" you", -1.0),)), STOP],
     ),
     "log probabilities beside a thought in a field of its own": (
-        chunk({"reasoning_content": "hm"}) + likely("?", "Hi").replace('"?Hi"', '"é Hi"') + ends(),
-        [Reasoning("hm"), Text("é Hi", (TokenLogprob("?", -1.0), HI)), STOP],
+        likely("hm", reasoning_content="hm") + likely("Hi") + ends(),
+        [Reasoning("hm"), Text("Hi", (HI,)), STOP],
+    ),
+    "log probabilities of a thought and the first word in one chunk": (
+        likely("hm", "Hi", reasoning_content="hm", content="Hi") + ends(),
+        [Reasoning("hm"), Text("Hi", (HI,)), STOP],
+    ),
+    "log probabilities of both that do not end with the text": (
+        likely("Hi", "hm", reasoning_content="hm", content="Hi") + ends(),
+        [Reasoning("hm"), Text("Hi"), STOP],
+    ),
+    "log probabilities of half of the first text": (
+        likely("hm", "Hi", reasoning_content="hm", content="Oh Hi") + ends(),
+        [Reasoning("hm"), Text("Oh Hi"), STOP],
+    ),
+    "log probabilities around a thought after the first word": (
+        likely("Oh") + likely(" Hi<think>") + likely("hm") + likely("</think>", "Hi") + ends(),
+        [Text("Oh", (TokenLogprob("Oh", -1.0),)), Text(" Hi"), Reasoning("hm"), Text("Hi", (HI,)), STOP],
+    ),
+    "log probabilities of a thought that reads like the words before it": (
+        likely("Hi", "<think>", "Hi") + likely("</think>") + likely("Hi") + ends(),
+        [Reasoning("Hi"), Text("Hi"), Text("Hi", (HI,)), STOP],
+    ),
+    "log probabilities of words on both sides of a thought": (
+        likely("Oh ", "<think>", "hm", "</think>", "Hi") + ends(),
+        [Reasoning("hm"), Text("Oh Hi"), STOP],
+    ),
+    "log probabilities of parts of a character": (
+        chunk({"reasoning_content": "hm"})
+        + likely("?", "!", reasoning_content="hm", content="é")
+        .replace('"token": "?"', '"token": "?", "bytes": [195]')
+        .replace('"token": "!"', '"token": "!", "bytes": [169]')
+        + ends(),
+        [Reasoning("hm"), Reasoning("hm"), Text("é", HALVES), STOP],
+    ),
+    "log probabilities with bytes that are none": (
+        likely("?", reasoning_content="hm", content="?").replace('"token": "?"', '"token": "?", "bytes": [999]')
+        + ends(),
+        [Reasoning("hm"), Text("?", (TokenLogprob("?", -1.0, (999,)),)), STOP],
+    ),
+    "log probabilities of a call": (
+        likely("{", tool_calls=[{"index": 0, "id": "c1", "function": {"name": "a", "arguments": "{}"}}])
+        + likely("Hi")
+        + ends("tool_calls"),
+        [Text("Hi", (HI,)), ToolCall(0, "c1", "a", "{}"), CALLED],
     ),
     "log probabilities of what was held back": (
         likely("\n") + likely("Hi") + ends(),

@@ -24,6 +24,7 @@ from protocol.messages import (
     Sampling,
     Text,
     TextPart,
+    TokenLogprob,
     Tool,
     ToolChoice,
     Usage,
@@ -72,6 +73,15 @@ def test_it_says_the_last_user_message_word_by_word() -> None:
     *spoken, last = frames(job("one  two\nthree"))
     assert spoken == [Text("one  "), Text("two\n"), Text("three")]
     assert (last.reason, last.usage, last.target) == ("stop", Usage(prompt=3, completion=3), "echo")
+
+
+def test_asked_for_log_probabilities_it_is_certain_of_every_token() -> None:
+    told = job("hé you", sampling=Sampling(logprobs=True))
+    certain = TokenLogprob("hé ", 0.0, (104, 195, 169, 32))
+
+    assert frames(told)[0] == Text("hé ", (certain,))
+    told = job("hé you", sampling=Sampling(logprobs=True, top_logprobs=3))
+    assert frames(told)[0] == Text("hé ", (TokenLogprob("hé ", 0.0, certain.bytes, (certain,)),))
 
 
 @given(st.text(min_size=1))

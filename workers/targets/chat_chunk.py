@@ -127,9 +127,15 @@ def _logprob(entry: _Logprob) -> TokenLogprob:
 
 
 def of_the_end(text: str, entries: tuple[TokenLogprob, ...]) -> tuple[TokenLogprob, ...]:
-    """Those of the last tokens: what precedes the text was thought, or a tag."""
-    first, rest = len(entries), text
-    while first and rest and rest.endswith(entries[first - 1].token):
+    """Those of the last tokens that are this text, exactly, else none: what precedes it was thought, or a tag."""
+    first, rest = len(entries), text.encode(errors="replace")
+    while first and rest and rest.endswith(token := _bytes_of(entries[first - 1])):
         first -= 1
-        rest = rest.removesuffix(entries[first].token)
-    return entries[first:]
+        rest = rest.removesuffix(token)
+    return () if rest else entries[first:]
+
+
+def _bytes_of(entry: TokenLogprob) -> bytes:
+    """A token may be a part of a character: its bytes count, where they are told."""
+    told = entry.bytes
+    return bytes(told) if told and all(0 <= byte < 256 for byte in told) else entry.token.encode(errors="replace")

@@ -73,6 +73,7 @@ class ChatParser:
         self._events = sse.EventReader(limit_bytes=MAX_LINE_BYTES)
         self._calls = CallCollector(job_id=job_id, limit=max_calls)
         self._logprobs: tuple[TokenLogprob, ...] = ()  # of tokens whose text is still to come
+        self._mixed = False  # some of them may be of a thought, a tag or a call
         self._thinking = Thinking(inside=thinks_first)
         self._reason: str | None = None
         self._understood = False
@@ -147,7 +148,7 @@ class ChatParser:
         if self._reason is None:
             raise UpstreamError(f"target {self._target!r} {self._how_it_broke_off()}")
         if not (self._audible or self._may_be_empty):
-            raise UpstreamError(f"empty answer from target {self._target!r} (finish reason {self._reason!r})")
+            raise UpstreamError(f"empty answer from target {self._target!r} ({self._why_empty()})")
         yield Finished(self._last_reason(), self.usage or Usage())
 
     def _read(self, events: Iterator[bytes]) -> Iterator[Frame]:
@@ -159,6 +160,11 @@ class ChatParser:
                 yield from self._event(event)
         except sse.TooLong as error:
             raise UpstreamError(f"target {self._target!r}: {error}") from None
+
+    def _why_empty(self) -> str:
+        if self.thought_chars and REASONS.get(self._reason or "") == "length":
+            return "its thought used up the limit of tokens: ask for a higher max_completion_tokens"
+        return f"finish reason {self._reason!r}"
 
     def _how_it_broke_off(self) -> str:
         if self._understood:
@@ -236,10 +242,12 @@ class ChatParser:
             yield from self._finish(choice.finish_reason)
 
     def _delta(self, delta: Delta) -> Iterator[Frame]:
+        calls = bool(delta.tool_calls or delta.function_call)
         if not self._calls.sent:  # once a call is out, nothing more is spoken
+            self._mixed |= calls
             yield from self._spoken(delta)
-        if delta.tool_calls or delta.function_call:
-            yield from self._release()
+        if calls:
+            self._logprobs = ()
         for call in delta.tool_calls or ():
             yield from self._call(call.index, call.id, call.function)
         if delta.function_call is not None:
@@ -250,16 +258,24 @@ class ChatParser:
         for reasoning in (delta.reasoning_content or delta.reasoning, thought):
             if isinstance(reasoning, str) and reasoning:
                 self._thinking.told_apart()
+                self._mixed = True
+                self._logprobs = self._logprobs if content else ()
                 yield from self._apart(reasoning, "")
         if content:
-            tagged, text = self._thinking.push(content)
-            if tagged and not text:
-                self._logprobs = ()
-            yield from self._apart(tagged, text)
+            yield from self._content(content)
         if delta.refusal:
             yield from self._release()
             self._heard(delta.refusal)
             yield Refusal(delta.refusal)
+
+    def _content(self, content: str) -> Iterator[Frame]:
+        thinking = self._thinking
+        held = thinking.holding
+        thought, text = thinking.push(content)
+        self._mixed |= held or thinking.holding or text != content
+        if not (text or thinking.holding):
+            self._logprobs = ()
+        yield from self._apart(thought, text)
 
     def _release(self) -> Iterator[Frame]:
         """What was held back, because it might have become a tag."""
@@ -272,8 +288,9 @@ class ChatParser:
             yield Reasoning(thought)
         if text:
             logprobs, self._logprobs = self._logprobs, ()
-            if not self._audible and self._thinking.tagged:
-                logprobs = of_the_end(text, logprobs)
+            if self._mixed:
+                logprobs = of_the_end(text, logprobs) if self._thinking.at_end else ()
+                self._mixed = self._thinking.holding
             self._heard(text)
             yield Text(text, logprobs or None)
 
@@ -287,7 +304,9 @@ class ChatParser:
             arguments = msgspec.json.encode(arguments).decode()
         self.said_chars += len(arguments or "")
         calls = self._calls.add(Fragment(index, call_id, name, arguments or ""))
-        self._audible |= bool(calls)
+        if calls:
+            yield from self._release()
+            self._audible = True
         yield from calls
 
     def _finish(self, reason: str) -> Iterator[Frame]:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from protocol.errors import UpstreamError, UpstreamTimeout
-from protocol.messages import Finished, Frame, Job, Reasoning, Timings
+from protocol.messages import Finished, Frame, Job, Reasoning, Text, Timings, TokenLogprob
 from workers.targets import echo_commands
 from workers.targets.echo_commands import MAX_S, Commands, Fail
 from workers.targets.echo_script import script, usage
@@ -30,6 +30,8 @@ class Echo:
             raise UpstreamError(f"target {self.name!r} answered 503")
         in_time = answer.frames[: _tokens_in_time(commands)]
         frames = _until_fault(in_time, commands.fail)
+        if job.sampling.logprobs:
+            frames = [_with_logprobs(frame, job.sampling.top_logprobs or 0) for frame in frames]
         pace = _Pace(self.name, job, commands)
         for number, frame in enumerate(frames):
             await pace.reach(number)
@@ -51,6 +53,14 @@ class Echo:
         if fail.fault == "cut":
             raise UpstreamError(f"target {self.name!r} broke off: its answer ended without a finish reason")
         raise UpstreamError(f"empty answer from target {self.name!r} (finish reason 'stop')")
+
+
+def _with_logprobs(frame: Frame, top: int) -> Frame:
+    """It could have said nothing else: every token is certain."""
+    if not isinstance(frame, Text):
+        return frame
+    token = (frame.text, 0.0, tuple(frame.text.encode()))
+    return Text(frame.text, (TokenLogprob(*token, (TokenLogprob(*token),) if top else ()),))
 
 
 def _tokens_in_time(commands: Commands) -> int | None:

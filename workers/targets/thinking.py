@@ -6,18 +6,20 @@ that on as content. Nobody wants to hear such a tag, nor what is in it, so none 
 Some chat templates (of DeepSeek-R1, QwQ, Qwen3-Thinking) open the block in the prompt, so that only its end comes.
 Until then such an answer looks like any other: the target has to be told, or the thought would be spoken.
 
+A block's first end ends it, as in the reasoning parsers of vLLM: a model that opens a block which its template has
+opened closes it once, and its answer must not be taken for thought.
+
 Source: SGLang's page on its reasoning parser, issue 526 of deepseek-ai/DeepSeek-R1, issue 13125 of vllm-project/vllm.
 """
 
 import re
-from collections.abc import Sequence
 
 MAX_SPACE = 64  # characters of white space that may precede a tag: some models never end it
-TAG = re.compile(rf"\s{{0,{MAX_SPACE}}}<(/?)think(?:ing)?>")
-ANY_TAG = re.compile(r"<(/?)think(?:ing)?>")
-END = re.compile(r"</think(?:ing)?>")
-TAGS = ("<think>", "<thinking>", "</think>", "</thinking>")
-ENDS = TAGS[2:]
+WITHIN = r"\s{0,8}"  # before a tag's last character
+TAG = re.compile(rf"\s{{0,{MAX_SPACE}}}(?ai:<(/?)think(?:ing)?{WITHIN}>)")
+ANY_TAG = re.compile(rf"(?ai:<(/?)think(?:ing)?{WITHIN}>)")
+END = re.compile(rf"(?ai:</think(?:ing)?{WITHIN}>)")
+BEGUN = re.compile(rf"(?ai:</?(?:t|th|thi|thin|thinki|thinkin|think(?:ing)?{WITHIN})?)")  # what may become one
 
 
 class Thinking:
@@ -30,7 +32,7 @@ class Thinking:
     def __init__(self, *, inside: bool = False) -> None:
         self.speaking = False  # the first word is there
         self.stray_end = False  # after it, a thought ended that never began
-        self.tagged = False  # a tag has gone by
+        self.at_end = False  # what was said last is one piece, and the end of what has come
         self._trims = inside  # a thought has: the white space after it goes with it
         self._inside = inside
         self._blank = True  # nothing visible since the beginning, or since the last tag
@@ -39,6 +41,11 @@ class Thinking:
     def plain(self, text: str) -> bool:
         """Whether it is said as it is, and need not come by here: nearly all of an answer, after its first word."""
         return self.speaking and not (self._inside or self._held) and "<" not in text
+
+    @property
+    def holding(self) -> bool:
+        """Something may yet become a tag."""
+        return bool(self._held)
 
     def push(self, text: str) -> tuple[str, str]:
         """What is known now to be thought, and what to be said."""
@@ -63,6 +70,7 @@ class Thinking:
         """What was held back, in the same order: something else has come, or nothing will."""
         held, self._held = self._held, ""
         self.speaking |= not self._inside
+        self.at_end = True
         return (held, "") if self._inside else ("", held)
 
     def told_apart(self) -> None:
@@ -90,7 +98,7 @@ class Thinking:
         if end := END.search(held):
             self._pass(end, inside=False)
             return held[: end.start()]
-        at = _certain(held, ENDS)
+        at = _certain(held)
         self._held = held[at:]
         return held[:at]
 
@@ -106,22 +114,23 @@ class Thinking:
                 said += before
                 self.stray_end |= bool(tag[1])
                 self._inside = not tag[1]
-        at = _certain(self._held, TAGS)
+        at = _certain(self._held)
         rest, self._held = self._held[:at], self._held[at:]
+        self.at_end = not (said or self._held or self._inside)
         return (thought + rest, said) if self._inside else (thought, said + rest)
 
     def _pass(self, tag: re.Match[str], *, inside: bool) -> None:
         self._held = self._held[tag.end() :]
         self._inside, self._blank = inside, True
-        self.tagged = self._trims = True
+        self._trims = True
 
 
 def _may_become_tag(text: str) -> bool:
     begun = text.lstrip()
-    return len(text) - len(begun) <= MAX_SPACE and any(tag.startswith(begun) for tag in TAGS)
+    return len(text) - len(begun) <= MAX_SPACE and (not begun or BEGUN.fullmatch(begun) is not None)
 
 
-def _certain(text: str, tags: Sequence[str]) -> int:
-    """How many characters are no beginning of one of these."""
+def _certain(text: str) -> int:
+    """How many characters are no beginning of a tag."""
     at = text.rfind("<")
-    return at if at >= 0 and any(tag.startswith(text[at:]) for tag in tags) else len(text)
+    return at if at >= 0 and BEGUN.fullmatch(text, at) else len(text)
