@@ -17,6 +17,7 @@ PR_SET_PDEATHSIG = 1
 REAP_S = 0.01  # between the end of its output and its own
 TAIL_BYTES = 4096  # enough for the sentence with which a process explains its end
 SIGNALS = {number.value: number.name for number in signal.Signals}
+SENTENCE = "trunkline: "  # begins what a process of ours says of its end
 
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -70,14 +71,15 @@ class Process:
         return self._watching.done()
 
     def last_words(self) -> str:
-        """The last line that this process has written to its log."""
+        """The sentence with which it ended, though native threads may have written after it; else its last line."""
         if not self._log:
             return ""
         with self._log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._log_start, size - TAIL_BYTES))
             lines = log.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        sentences = [line for line in lines if line.startswith(SENTENCE)]
+        return (sentences or lines or [""])[-1]
 
     async def _watch(self) -> None:
         """Read its stdout to the end, which is the end of the process as well."""

@@ -57,6 +57,15 @@ async def test_a_child_that_ends_before_it_is_ready_fails_the_start_with_its_las
     assert supervisor.children == []
 
 
+async def test_a_childs_sentence_is_told_though_a_thread_of_its_library_writes_after_it(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    program = "import sys; print('trunkline: no luck today\\nnative: exiting', file=sys.stderr); sys.exit(2)"
+
+    with pytest.raises(StartFailed, match=r"^child-0 ended with exit code 2: no luck today "):
+        await supervisor.start(plan(program, tmp_path / "child-0.log"))
+
+
 @pytest.mark.parametrize(("code", "ours"), [(1, 1), (2, 2), (3, 3), (4, 1)])
 async def test_a_start_that_fails_for_a_known_reason_keeps_its_exit_code(
     supervisor: Supervisor, code: int, ours: int

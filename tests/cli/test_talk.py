@@ -374,7 +374,7 @@ def test_the_key_is_used_and_never_shown(line: TalkLine, tmp_path: Path) -> None
     assert (missing.returncode, wrong.returncode, named.returncode, named.stdout) == (2, 2, 0, "hello\n")
     for err in (missing.stderr, wrong.stderr, refused.text):
         assert re.search(r"trunkline: 401: .+; name the variable that holds the key with --key-env", err, re.DOTALL)
-    assert "4711" not in missing.stderr + wrong.stderr + named.stderr + terminal.typescript + refused.typescript
+    assert "-4711" not in missing.stderr + wrong.stderr + named.stderr + terminal.typescript + refused.typescript
 
 
 @pytest.mark.parametrize("term", ["dumb", ""])

@@ -140,8 +140,10 @@ async def test_more_callers_than_slots_are_all_answered(line: LocalLine) -> None
 
 async def test_what_callers_say_is_in_no_log(line: LocalLine) -> None:
     async with line.client as client:
-        await client.chat.completions.create(model="local", messages=[user("my secret is 4711")], max_tokens=2)
+        await client.chat.completions.create(
+            model="local", messages=[user("my secret is Rumpelstilzchen")], max_tokens=2
+        )
 
     logs = line.logs()
     assert {"model.log", "worker-0.log"} <= logs.keys()
-    assert not [name for name, text in logs.items() if "4711" in text]
+    assert not [name for name, text in logs.items() if "Rumpelstilzchen" in text]
