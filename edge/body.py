@@ -30,6 +30,8 @@ _KINDS = {
     "number": "a number",
     "boolean": "true or false",
 }
+_WHOLE = re.compile(rb"(-?\d{1,18})\.0+")
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _MSGSPEC = re.compile(r"(?P<reason>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
 
 
@@ -52,9 +54,16 @@ class Reader(Generic[T]):
             body.decode()  # what is skipped or carried as it came is not checked by the decoder
             return self._decoder.decode(body)
         except msgspec.ValidationError as refused:
-            raise self._diagnose(body, str(refused)) from None
+            return self._read_again(body, str(refused))
         except DecodeError as error:
             raise self._not_json(body, error) from None
+
+    def _read_again(self, body: bytes, refused: str) -> T:
+        """The body with its whole numbers written as such: JSON has one kind of number, and some clients write 1.0."""
+        try:
+            return self._decoder.decode(_with_whole_numbers(body))
+        except DecodeError:
+            raise self._diagnose(body, refused) from None
 
     def _diagnose(self, body: bytes, refused: str) -> ServiceError:
         """Why a body was refused: in the schema's words or, where those fail, in the decoder's own (`refused`)."""
@@ -115,6 +124,16 @@ class Reader(Generic[T]):
         for step in schema_path[:-1]:
             node = node[step]
         return bool(node.get("type") == "integer")
+
+
+def _with_whole_numbers(body: bytes) -> bytes:
+    """The same object with `1.0` as `1` in its own fields, where the API's whole numbers are; the rest as it came."""
+    return msgspec.json.encode({name: _whole(value) for name, value in _fields.decode(body).items()})
+
+
+def _whole(value: msgspec.Raw) -> msgspec.Raw | int:
+    match = _WHOLE.fullmatch(bytes(value))
+    return int(match[1]) if match else value
 
 
 def schema_of(form: type[msgspec.Struct]) -> dict[str, Any]:

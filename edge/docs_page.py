@@ -10,6 +10,7 @@ from pathlib import Path
 from aiohttp import web
 
 from edge.dialect import JSON_TYPE
+from edge.middleware import PLACE, Handler, get
 from edge.openapi import document_bytes
 from protocol.settings import Settings
 
@@ -58,19 +59,21 @@ SwaggerUIBundle({
 """
 
 
-def routes(settings: Settings) -> list[web.RouteDef]:
-    """The routes of the description, which names the headers that are configured."""
+def routes(settings: Settings) -> dict[str, dict[str, Handler]]:
+    """The paths of the description, which names the headers that are configured."""
 
     async def openapi(_: web.Request) -> web.Response:
         """GET /openapi.json."""
         document = document_bytes(settings.edge.key_headers, settings.turn.call_id_headers)
         return web.Response(body=document, content_type=JSON_TYPE)
 
-    return [
-        web.get("/openapi.json", openapi),
-        web.get("/docs", page),
-        web.get("/docs/{file:.*}", file),
-    ]
+    return {
+        "/openapi.json": get(openapi),
+        "/docs": get(page),
+        "/docs/": get(to_page),
+        "/docs/start.js": get(start),
+        **{f"/docs/{name}": get(packaged) for name in PACKAGED},
+    }
 
 
 async def page(_: web.Request) -> web.Response:
@@ -78,17 +81,21 @@ async def page(_: web.Request) -> web.Response:
     return web.Response(text=PAGE, content_type="text/html", headers=HEADERS)
 
 
-async def file(request: web.Request) -> web.StreamResponse:
-    """GET /docs/{file}: what the page is made of; /docs/ itself leads back to the page."""
-    match request.match_info["file"]:
-        case "":
-            return web.Response(status=308, headers={"Location": "../docs"})
-        case "start.js":
-            return web.Response(text=START, content_type="text/javascript", headers=HEADERS)
-        case name if name in PACKAGED:
-            kind = f"{PACKAGED[name]}; charset=utf-8"  # not what this machine's table of types has
-            return web.FileResponse(_packaged() / name, headers={**HEADERS, "Content-Type": kind})
-    raise web.HTTPNotFound
+async def to_page(_: web.Request) -> web.Response:
+    """GET /docs/."""
+    return web.Response(status=308, headers={"Location": "../docs"})
+
+
+async def start(_: web.Request) -> web.Response:
+    """GET /docs/start.js."""
+    return web.Response(text=START, content_type="text/javascript", headers=HEADERS)
+
+
+async def packaged(request: web.Request) -> web.StreamResponse:
+    """GET /docs/{file}: a part of Swagger UI."""
+    name = request[PLACE].route.rpartition("/")[2]
+    kind = f"{PACKAGED[name]}; charset=utf-8"  # not what this machine's table of types has
+    return web.FileResponse(_packaged() / name, headers={**HEADERS, "Content-Type": kind})
 
 
 def _packaged() -> Path:

@@ -16,7 +16,7 @@ from edge.cors import Cors
 from edge.identity import budget_s_of, call_id_of
 from edge.keys import Keys
 from edge.metrics import Metrics
-from edge.middleware import PLACE, TURN_ID, Handler, by_place, contract, with_cors
+from edge.middleware import PLACE, TURN_ID, Handler, by_place, contract, get, with_cors
 from edge.records import Records
 from edge.relay import Relay
 from edge.request_body import BODY_BYTES, read_body
@@ -69,18 +69,21 @@ class Edge:
     def app(self) -> web.Application:
         """The public application."""
         cors = Cors(origins) if (origins := self._settings.edge.cors_origins) else None
-        app = web.Application(middlewares=[contract, by_place(self._routes(), cors)], client_max_size=BODY_BYTES)
-        app.add_routes([web.get("/health", health), web.get("/ready", self.ready), *docs_page.routes(self._settings)])
+        app = web.Application(middlewares=[contract], client_max_size=BODY_BYTES)
+        app.add_routes([by_place(self.routes(), cors)])
         if cors:
             app.on_response_prepare.append(with_cors(cors))
         return app
 
-    def _routes(self) -> dict[str, dict[str, Handler]]:
-        """The API: what `edge.paths` calls a route -> method -> handler."""
+    def routes(self) -> dict[str, dict[str, Handler]]:
+        """A route as `edge.paths` names it, or another path as it is -> method -> handler."""
         return {
             paths.CHAT: {"POST": self.chat_completions},
-            paths.MODELS: {"GET": self.models, "HEAD": self.models},
-            paths.MODEL: {"GET": self.model, "HEAD": self.model},
+            paths.MODELS: get(self.models),
+            paths.MODEL: get(self.model),
+            "/health": get(health),
+            "/ready": get(self.ready),
+            **docs_page.routes(self._settings),
         }
 
     # --- chat ----------------------------------------------------------------------------------------

@@ -74,7 +74,9 @@ OPENAI: dict[str, Parameter] = {
     "functions": Parameter(
         "honoured", "a list of functions", "legacy: they become `tools`, and a call is answered as one `function_call`"
     ),
-    "function_call": Parameter("honoured", "`none`, `auto`, or one function", "legacy: `tool_choice` for `functions`"),
+    "function_call": Parameter(
+        "honoured", "`none`, `auto`, `required`, or one function", "legacy: counts where there is no `tool_choice`"
+    ),
     "response_format": Parameter(
         "passed",
         "`text`, `json_object` or `json_schema`",

@@ -9,6 +9,7 @@ from protocol.errors import InvalidJson, RequestTimeout, ServiceError, TooLarge
 
 BODY_BYTES = 8 << 20
 BODY_S = 30.0  # a body that takes longer to arrive is a 408
+PLAIN = ("", "identity")
 PACKED = ("gzip", "x-gzip", "deflate")
 GZIP_OR_ZLIB = zlib.MAX_WBITS | 32  # as the data's own header says
 
@@ -27,7 +28,11 @@ async def read_body(request: web.Request) -> bytes:
     except Exception as error:  # a chunk size that lies
         raise InvalidJson(f"the body cannot be read ({type(error).__name__}); send plain JSON") from None
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
-    return await asyncio.to_thread(unpacked, body, encoding) if encoding in PACKED else body
+    if encoding in PACKED:
+        return await asyncio.to_thread(unpacked, body, encoding)
+    if encoding not in PLAIN and not body.lstrip().startswith(b"{"):  # some say `utf-8` there
+        raise InvalidJson("the body's content-encoding is not read here; send plain JSON, or pack it with gzip")
+    return body
 
 
 def too_large() -> ServiceError:

@@ -206,7 +206,6 @@ FAULTS: list[tuple[bytes, str, str]] = [
     (HEAD + b',"seed":' + b"9" * 5000 + b"}", "integer_above_max_value", "seed"),
     (body(seed=-(2**63) - 1), "integer_below_min_value", "seed"),
     (body(seed=1.5), TYPE, "seed"),
-    (body(seed=1.0), TYPE, "seed"),
     (body(n=0), "integer_below_min_value", "n"),
     (body(n=129), "integer_above_max_value", "n"),
     (body(n=2), UNSUPPORTED, "n"),
@@ -604,7 +603,29 @@ def test_tools_win_over_legacy_functions() -> None:
     request = parse(body(tools=[TOOL], functions=[{"name": "old"}], function_call="none"))
 
     assert [tool.name for tool in request.tools] == ["get_weather"]
-    assert (request.legacy, request.tool_choice) == (False, None)
+    assert (request.legacy, request.tool_choice) == (False, ToolChoice("none"))
+
+
+def test_a_legacy_choice_counts_beside_tools_where_there_is_no_newer_one() -> None:
+    legacy = {"tools": [TOOL], "function_call": {"name": "get_weather"}}
+
+    assert parse(body(**legacy)).tool_choice == ToolChoice("named", ("get_weather",))
+    assert parse(body(**legacy, tool_choice="none")).tool_choice == ToolChoice("none")
+
+
+def test_a_whole_number_may_be_written_with_a_fraction_of_nothing() -> None:
+    schema = b'{"type": "object", "properties": {"n": {"minimum": 1.0}}}'
+    offered = b'"tools":[{"type":"function","function":{"name":"f","parameters":%b}}]' % schema
+
+    request = parse(HEAD + b',"n":1.0,"seed":-7.00,"logprobs":true,"top_logprobs":2.0,' + offered + b"}")
+
+    assert (request.sampling.seed, request.sampling.top_logprobs) == (-7, 2)
+    assert request.tools[0].parameters == schema, "what is carried stays as it came"
+
+
+def test_what_is_wrong_beside_such_a_number_is_named_all_the_same() -> None:
+    assert refusal(body(seed=1.0, temperature="hot")) == (400, TYPE, "temperature")
+    assert refusal(body(n=2.0)) == (400, UNSUPPORTED, "n")
 
 
 @pytest.mark.parametrize(
