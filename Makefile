@@ -18,7 +18,7 @@ READY := .venv/.ready
 MODEL := .venv/.model
 CLIENTS := .venv-clients/bin
 CLIENTS_READY := .venv-clients/.ready
-FRAMEWORKS := .venv-livekit/.locked .venv-pipecat/.locked
+FRAMEWORKS := .venv-livekit/.locked .venv-pipecat/.locked .venv-litellm/.locked
 NODE := tests/clients/node
 NODE_MODULES := $(NODE)/node_modules/.package-lock.json
 JAEGER := .jaeger/jaeger
@@ -35,7 +35,7 @@ ifneq ($(call version,$(PYTHON)),$(call version,$(BIN)/python))
 endif
 endif
 
-.PHONY: setup up test test-clients test-jaeger check bench drills locks clean
+.PHONY: setup up test test-clients test-jaeger check bench drills faults locks clean
 
 setup: $(READY)
 
@@ -108,6 +108,10 @@ bench: $(READY)
 drills: $(READY)
 	$(BIN)/python -m bench drills $(ARGS)
 
+# Every failure of an upstream over a real line; writes docs/faults.md.
+faults: $(READY)
+	$(BIN)/python -m tests.faults
+
 # Needs uv. Pins that are already there stay, unless ARGS="--upgrade" or ARGS="--upgrade-package NAME".
 locks:
 	$(LOCK) $(ARGS) pyproject.toml --output-file requirements/run.txt
@@ -118,9 +122,10 @@ locks:
 		--constraints requirements/model.txt --output-file requirements/clients.txt
 	$(LOCK) $(ARGS) --group livekit --output-file requirements/livekit.txt
 	$(LOCK) $(ARGS) --group pipecat --no-emit-package docopt --output-file requirements/pipecat.txt
+	$(LOCK) $(ARGS) --group litellm --output-file requirements/litellm.txt
 
 # The data directory (.trunkline) stays.
 clean:
-	rm -rf .venv .venv-clients .venv-livekit .venv-pipecat $(NODE)/node_modules .jaeger
+	rm -rf .venv .venv-clients .venv-livekit .venv-pipecat .venv-litellm $(NODE)/node_modules .jaeger
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from bench import drills
 from bench.load.command import load_command
+from bench.models.command import models_command
 from bench.profile.command import profile_command
 from bench.report import Report, show, to_json
 from bench.running import run
@@ -19,6 +20,7 @@ def main() -> None:
 
 
 main.add_command(load_command)
+main.add_command(models_command)
 main.add_command(profile_command)
 
 

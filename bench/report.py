@@ -16,7 +16,7 @@ SHOWN = 8
 class Target(NamedTuple):
     """A limit for one figure: an upper bound in milliseconds, or the smallest `share` of 1 that will do."""
 
-    at: Literal["max", "p99", "share"]
+    at: Literal["max", "p50", "p99", "share"]
     limit: float
 
 
@@ -34,9 +34,9 @@ class Figure(Struct):
             return None
         if self.target is None or self.target.at == "max":
             return max(self.values)
-        if self.target.at == "p99":
-            return percentile(self.values, 0.99)
-        return min(self.values)
+        if self.target.at == "share":
+            return min(self.values)
+        return percentile(self.values, 0.99 if self.target.at == "p99" else 0.5)
 
     @property
     def tail(self) -> tuple[float, float]:

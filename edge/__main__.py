@@ -13,22 +13,33 @@ import uvloop
 
 from edge import app
 from protocol import logs, process
-from protocol.settings import Settings, SettingsError, check_exposure, load
+from protocol.reload import reader
+from protocol.settings import NO_FLAGS, Settings, SettingsError, check_exposure, load
 
 UPSTREAM_KEY = "OPENAI_API_KEY"  # only workers need it, and they say what they serve with it
 
 
 def serve(
-    settings: Settings, *, reuse_port: bool, announce: Callable[[str, str], None], environ: Mapping[str, str]
+    settings: Settings,
+    *,
+    reuse_port: bool,
+    announce: Callable[[str, str], None],
+    environ: Mapping[str, str],
+    flags: Mapping[str, str] = NO_FLAGS,
 ) -> int:
-    """Run until a signal; the exit code. What stops the start is one sentence on stderr."""
+    """Run until a signal; the exit code. What stops the start is one sentence on stderr.
+
+    `environ` and `flags` are what `settings` were loaded from.
+    """
     try:
         check_exposure(settings)
     except SettingsError as error:
         return process.end(process.USAGE, str(error))
     logs.set_up(form=settings.telemetry.log_format, level=settings.telemetry.log_level)
+    read = reader(environ, flags)
     return process.run(
-        lambda: app.run(settings, reuse_port=reuse_port, announce=announce, environ=environ), uvloop.new_event_loop
+        lambda: app.run(settings, read=read, reuse_port=reuse_port, announce=announce, environ=environ),
+        uvloop.new_event_loop,
     )
 
 

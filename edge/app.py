@@ -17,8 +17,10 @@ from edge.records import Records
 from protocol import telemetry
 from protocol.ids import new_id
 from protocol.ports import bind, bind_next, url_of
-from protocol.process import DRAIN_RAN_OUT, DRAINED, open_bus, stop_on_signals
+from protocol.process import DRAIN_RAN_OUT, DRAINED, open_bus
+from protocol.reload import Reloader
 from protocol.settings import Settings
+from protocol.signals import take_orders
 from protocol.streams import JobLimits
 from protocol.subjects import Subjects
 from protocol.wire import Wire
@@ -31,18 +33,23 @@ RECORDS_S = 3.0  # for the last turn records at the end
 
 
 async def run(
-    settings: Settings, *, reuse_port: bool, announce: Callable[[str, str], None], environ: Mapping[str, str]
+    settings: Settings,
+    *,
+    read: Callable[[], Settings],
+    reuse_port: bool,
+    announce: Callable[[str, str], None],
+    environ: Mapping[str, str],
 ) -> int:
     """Serve until SIGTERM or SIGINT. The exit code: 0 drained, 4 the drain ran out.
 
-    `announce` gets the public and the admin URL once turns can be taken.
+    `announce` gets the public and the admin URL once turns can be taken. `read` gives the settings anew on SIGHUP.
 
     Raises:
         Disconnected: NATS cannot be reached, or has no JetStream.
         OSError: a port is in use.
     """
     edge_id = new_id()
-    stop = stop_on_signals()
+    stop, reload = take_orders()
     spans, provider = telemetry.spans_for("edge", edge_id, traces_file=settings.telemetry.traces_file, environ=environ)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, telemetry.shut_down, provider)
@@ -53,8 +60,13 @@ async def run(
         records = Records(bus.record, metrics.record_dropped)
         await open_bus(bus.open())
         async with asyncio.TaskGroup() as tasks:
-            background = [tasks.create_task(bus.run(), name="bus"), tasks.create_task(records.run(), name="records")]
             edge = Edge(settings, bus, spans=spans, metrics=metrics, records=records, tasks=tasks)
+            reloader = Reloader(settings, read=read, apply=edge.follow, count=metrics.reloaded, foreign="worker")
+            background = [
+                tasks.create_task(bus.run(), name="bus"),
+                tasks.create_task(records.run(), name="records"),
+                tasks.create_task(reloader.run(reload), name="reload"),
+            ]
             drained = await _serve(edge, bus, metrics, settings, stop, reuse_port=reuse_port, announce=announce)
             await _last_records(edge, records)
             for task in background:

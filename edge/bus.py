@@ -444,6 +444,16 @@ class EdgeBus:
             line.tell(Lost(cut_off=True))
             self._close(line)
 
+    def watch(self, pools: Iterable[str]) -> None:
+        """Keep the streams of these pools too."""
+        for pool in sorted(set(pools).difference(self._pools)):
+            self._pools += (pool,)
+            self._heal(pool)
+
+    def warm(self, pool: str) -> None:
+        """Tell the workers of a pool that turns may come soon."""
+        tell(self._wire, self._subjects.warm(pool), b"")  # else the first turn warms
+
     @property
     def connected(self) -> bool:
         """Whether the bus is there."""

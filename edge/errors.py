@@ -36,6 +36,7 @@ OPENAI: dict[str, Row] = {
     "integer_below_min_value": Row(400, REQUEST, "integer_below_min_value"),
     "empty_array": Row(400, REQUEST, "empty_array"),
     "context_length_exceeded": Row(400, REQUEST, "context_length_exceeded", param="messages"),
+    "content_filter": Row(400, REQUEST, "content_filter"),
     "unsupported_parameter": Row(400, REQUEST, "unsupported_parameter"),
     "unsupported_value": Row(400, REQUEST, "unsupported_value"),
     "upstream_refused": Row(400, REQUEST, None),
@@ -52,6 +53,7 @@ OPENAI: dict[str, Row] = {
     "slow_client": Row(499, REQUEST, "slow_client"),
     "internal": Row(500, SERVER, None),
     "upstream_error": Row(502, SERVER, "upstream_error"),
+    "key_refused": Row(502, SERVER, "upstream_error"),  # whose key it is does not concern the client
     "worker_lost": Row(502, SERVER, "worker_lost"),
     "unheard": Row(502, SERVER, "worker_lost"),  # for the client it is the same
     "no_worker": Row(503, SERVER, "no_worker", retry=True),

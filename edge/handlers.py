@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 END_S = 1.0  # for the ending of a turn that outlived the drain
 PATTERN = "/*"
+WARM_EVERY_S = 1.0  # for each pool
 CALL_ID_HEADER = "x-trunkline-call-id"
 CALL_ID_FROM_BODY = web.RequestKey("call_id_from_body", str)
 
@@ -65,6 +66,12 @@ class Edge:
         self.draining = False
         self._live: dict[Relay, asyncio.Event] = {}
         self._settling: set[asyncio.Task[None]] = set()
+        self._warmed: dict[str, float] = {}  # pool -> when its workers were told last
+
+    def follow(self, settings: Settings) -> None:
+        """Admit turns by these settings from now on; those that run keep what they began with."""
+        self._settings = settings
+        self._bus.watch(model.pool for model in settings.models.values())
 
     def app(self) -> web.Application:
         """The public application."""
@@ -265,9 +272,19 @@ class Edge:
         return {"id": name, "object": "model", "created": self._created, "owned_by": "trunkline"}
 
     async def models(self, request: web.Request) -> web.Response:
-        """GET /v1/models."""
+        """GET /v1/models: for LiveKit's agents, and others, the sign that a call begins."""
         self._tenant(request)
+        self._warm()
         return _json({"object": "list", "data": [self._entry(name) for name in self._names()]})
+
+    def _warm(self) -> None:
+        """Have workers look after their connections to upstreams: the first turn should find them open."""
+        now = self._now()
+        for pool in self._bus.presence.pools():
+            due = now - self._warmed.get(pool, -WARM_EVERY_S) >= WARM_EVERY_S
+            if due and self._bus.presence.living(pool, now):
+                self._warmed[pool] = now
+                self._bus.warm(pool)
 
     async def model(self, request: web.Request) -> web.Response:
         """GET /v1/models/{id}; the id may hold slashes."""

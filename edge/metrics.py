@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from protocol import telemetry
 from protocol.messages import TurnRecord
+from protocol.reload import OUTCOMES, Outcome
 
 
 class Metrics:
@@ -22,6 +23,11 @@ class Metrics:
         self._offers = Counter(telemetry.OFFERED, "Offers published", registry=r)
         self._lost = Counter(telemetry.CLAIMS_LOST, "Claims lost with their worker", registry=r)
         self._dropped = Counter(telemetry.RECORDS_DROPPED, "Turn records that no stream took", registry=r)
+        reloads = Counter(telemetry.CONFIG_RELOADS, "SIGHUPs, by what came of them", ["outcome"], registry=r)
+        self._reloads = {outcome: reloads.labels(outcome) for outcome in OUTCOMES}
+        tokens = Counter(telemetry.TURN_TOKENS, "Tokens of turns, as told or counted", ["direction"], registry=r)
+        self._tokens = {direction: tokens.labels(direction) for direction in ("input", "cached", "output")}
+        self._cost = Counter(telemetry.COST_SPENT, "What turns cost, in the unit of the prices", ["target"], registry=r)
         self._first = self._seconds(telemetry.FIRST_CONTENT, "Request to first content")
         self._total = self._seconds(telemetry.TURN_SECONDS, "Request to last byte")
         self._queue = self._seconds(telemetry.QUEUE_SECONDS, "Offer to claim")
@@ -51,6 +57,10 @@ class Metrics:
         """A turn record that no stream took."""
         self._dropped.inc()
 
+    def reloaded(self, outcome: Outcome) -> None:
+        """The configuration was read again."""
+        self._reloads[outcome].inc()
+
     def ended(self, record: TurnRecord) -> None:
         """A turn has ended."""
         self._turns.labels(record.outcome).inc()
@@ -63,3 +73,12 @@ class Metrics:
         ):
             if value is not None:
                 histogram.observe(value / 1000)
+        self._bill(record)
+
+    def _bill(self, record: TurnRecord) -> None:
+        for usage in [attempt.usage for attempt in record.attempts] or [record.usage]:
+            for direction, tokens in (("input", usage.prompt), ("cached", usage.cached), ("output", usage.completion)):
+                self._tokens[direction].inc(tokens)
+        for attempt in record.attempts:
+            if attempt.cost:
+                self._cost.labels(attempt.target).inc(attempt.cost)

@@ -1,11 +1,13 @@
 """One turn's state, and what to do next when something happens to it. Pure."""
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 from edge.dialect import Delta
 from edge.inbox import Lost
 from protocol.errors import NoWorker, ServiceError, WorkerLost, from_failed
-from protocol.messages import Failed, Finished, OnLost, Reasoning, Text, ToolCall, Usage
+from protocol.messages import Attempt, Failed, Finished, OnLost, Reasoning, Text, ToolCall, Usage
 
 MAX_OFFERS = 3
 CHARS_PER_TOKEN = 4  # for what a lost claim cost: nobody is left to say
@@ -53,7 +55,8 @@ class Turn:
         self.audible = False
         self.called = False
         self.headers_sent = False
-        self.spent = Usage()
+        self.spent = Usage()  # by claims that came to no end
+        self._tried: tuple[Attempt, ...] = ()  # by the same
 
     def offered(self) -> None:
         """One more line."""
@@ -83,6 +86,7 @@ class Turn:
     def failed(self, last: Failed) -> Next:
         """The last frame of a claim that came to no end. Another *worker* may succeed; never another try upstream."""
         self.spent = add(self.spent, last.usage)
+        self._tried += last.attempts
         if last.retryable:
             return self._again(from_failed(last))
         return self.give_up(from_failed(last))
@@ -120,6 +124,16 @@ class Turn:
     def usage(self, last: Usage) -> Usage:
         """What the whole turn cost: the last claim and those before it."""
         return add(self.spent, last)
+
+    def attempts(self, last: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+        """Every target that was tried, or passed over, for any of its offers."""
+        return self._tried + last
+
+
+def cost_of(attempts: Iterable[Attempt]) -> float | None:
+    """All that have a price together; None: none has."""
+    costs = [attempt.cost for attempt in attempts if attempt.cost is not None]
+    return round(sum(costs), 9) if costs else None
 
 
 def add(a: Usage, b: Usage) -> Usage:

@@ -13,10 +13,10 @@ from opentelemetry.trace import SpanKind
 
 from edge.inbox import Lost
 from edge.metrics import Metrics
-from edge.turn import Turn
+from edge.turn import Turn, cost_of
 from protocol import telemetry
 from protocol.errors import ServiceError
-from protocol.messages import Failed, Finished, Job, Outcome, TurnRecord, Usage
+from protocol.messages import Attempt, Failed, Finished, Job, Outcome, TurnRecord, Usage
 from protocol.spans import Span, Spans
 
 log = logging.getLogger("turn")
@@ -81,7 +81,8 @@ class TurnWatch:
         self._cancel_s: float | None = None
         self._worker: str | None = None
         self._last: Finished | Failed | None = None
-        self._last_usage = Usage()
+        self._last_usage = Usage()  # of the claim that ended the turn; those before it are on the turn's bill
+        self._last_attempts: tuple[Attempt, ...] = ()
         self._error: ServiceError | None = None
         self._timed_out = False
         self._cut_off = False
@@ -154,7 +155,7 @@ class TurnWatch:
 
     def completed(self, last: Finished, now: float) -> None:
         """All of it is written."""
-        self._last_usage = last.usage
+        self._bill(last)
         self._last_byte_at = now
 
     def gave_up(self, error: ServiceError) -> None:
@@ -182,9 +183,13 @@ class TurnWatch:
     def confirmed(self, last: Finished | Failed, now: float) -> None:
         """A cancelled claim has said what it cost; its upstream connection is closed."""
         self._last = last
-        self._last_usage = last.usage
+        self._bill(last)
         if self._left_at is not None:
             self._cancel_s = now - self._left_at
+
+    def _bill(self, last: Finished | Failed) -> None:
+        self._last_usage = last.usage
+        self._last_attempts = last.attempts
 
     # --- at the end ----------------------------------------------------------------------------------
 
@@ -222,6 +227,7 @@ class TurnWatch:
         ttft_s = None if self._first_content_at is None else self._first_content_at - self._began
         target_ms = self._last.timings.first_content_ms if self._last is not None else None
         overhead = None if ttft_s is None or target_ms is None else max(0.0, ttft_s * 1000 - target_ms)
+        attempts = turn.attempts(self._last_attempts)
         return TurnRecord(
             id=self._job.id,
             tenant=self._job.tenant,
@@ -244,6 +250,8 @@ class TurnWatch:
             cancel_ms=_ms(self._cancel_s),
             total_ms=_ms(at - self._began) or 0.0,
             usage=turn.usage(self._last_usage),
+            cost=cost_of(attempts),
+            attempts=attempts,
         )
 
     @property
@@ -271,6 +279,9 @@ class TurnWatch:
             telemetry.CANCEL_MS: record.cancel_ms,
             telemetry.INPUT_TOKENS: record.usage.prompt,
             telemetry.OUTPUT_TOKENS: record.usage.completion,
+            telemetry.TARGET: record.target,
+            telemetry.ATTEMPTS: len(record.attempts) or None,
+            telemetry.COST: record.cost,
             telemetry.HTTP_STATUS: self.status,
             telemetry.ERROR_TYPE: record.error,
         }
@@ -298,6 +309,9 @@ def _log_fields(record: TurnRecord) -> dict[str, object]:
         "error": record.error,
         "model": record.model,
         "offers": record.offers,
+        "target": record.target,
+        "attempts": len(record.attempts) if len(record.attempts) > 1 else None,
+        "cost": record.cost,
         "ttft_ms": record.ttft_ms,
         "total_ms": record.total_ms,
     }

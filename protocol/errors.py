@@ -80,6 +80,12 @@ class ContextTooLong(ServiceError):
     code = "context_length_exceeded"
 
 
+class ContentFiltered(ServiceError):
+    """The target's content filter refused the request before it answered."""
+
+    code = "content_filter"
+
+
 class UnsupportedParameter(ServiceError):
     """A parameter of the API that is not served here."""
 
@@ -147,6 +153,12 @@ class UpstreamError(ServiceError):
     """The target failed or answered nonsense."""
 
     code = "upstream_error"
+
+
+class KeyRefused(ServiceError):
+    """The target does not take its key (401, 403): the operator's fault, not the caller's."""
+
+    code = "key_refused"
 
 
 class UpstreamTimeout(ServiceError):

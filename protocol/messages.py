@@ -148,7 +148,7 @@ class Usage(Struct, frozen=True, omit_defaults=True):
 
 
 class Timings(Struct, frozen=True, omit_defaults=True):
-    """A target's clock, in milliseconds from the start of its request. None: it never came so far."""
+    """The targets' clock, in milliseconds from the start of the first request. None: none came so far."""
 
     first_content_ms: float | None = None
     total_ms: float | None = None
@@ -161,6 +161,20 @@ class TokenLogprob(Struct, frozen=True, array_like=True, gc=False):
     logprob: float
     bytes: tuple[int, ...] | None = None
     top: tuple["TokenLogprob", ...] = ()
+
+
+class Attempt(Struct, frozen=True, omit_defaults=True):
+    """One target tried for a turn, or passed over, and what that cost. Never content. Times from its own request."""
+
+    target: str
+    outcome: str  # `answered`, `outrun` (a hedge's loser), `skipped`, else the wire code of its failure
+    reason: str = ""  # of `skipped`: `breaker_open`, `retry_budget`, `unsupported`; of a try that `waited` for its
+    # target's Retry-After, or that `continues` the answer that another one began
+    hedge: bool = False  # it was started beside another one
+    usage: Usage = Usage()
+    cost: float | None = None  # in the unit of the target's prices; None: it has none
+    first_content_ms: float | None = None
+    total_ms: float | None = None
 
 
 # Frames hold no cycles (`gc=False`): a worker keeps thousands of them, and a collection would look at each.
@@ -210,6 +224,7 @@ class Finished(Struct, frozen=True, array_like=True, tag="f", gc=False):
     usage: Usage = Usage()
     target: str = ""
     timings: Timings = Timings()
+    attempts: tuple[Attempt, ...] = ()  # every target that was tried or passed over, in order; `usage` is the answer's
 
 
 class Failed(Struct, frozen=True, array_like=True, tag="e", gc=False):
@@ -226,6 +241,7 @@ class Failed(Struct, frozen=True, array_like=True, tag="e", gc=False):
     target: str = ""
     timings: Timings = Timings()
     retry_after_s: float | None = None  # the caller may try again then, as the target said
+    attempts: tuple[Attempt, ...] = ()  # as in `Finished`
 
 
 Frame = Claimed | Text | Reasoning | Refusal | ToolCall | Finished | Failed
@@ -267,6 +283,7 @@ class Here(Struct, frozen=True, kw_only=True):
     draining: bool
     config: str  # hash of its settings: processes that differ are found by comparing
     version: str = ""  # of its Trunkline
+    open: tuple[str, ...] = ()  # targets that its circuit breakers pass over now
 
 
 # --- the record: edge -> whoever wants -------------------------------------------------------------
@@ -296,3 +313,5 @@ class TurnRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cancel_ms: float | None = None
     total_ms: float = 0.0
     usage: Usage = Usage()
+    cost: float | None = None  # of all attempts that have a price; None: none has
+    attempts: tuple[Attempt, ...] = ()

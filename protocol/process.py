@@ -1,10 +1,8 @@
-"""How a process of either tier runs: signals, the sentence about what stops its start, and the exit code."""
+"""How a process of either tier runs: the sentence about what stops its start, and the exit code."""
 
 import asyncio
 import errno
 import gc
-import os
-import signal
 import sys
 from collections.abc import Callable, Coroutine
 
@@ -12,7 +10,7 @@ from protocol.settings import SettingsError
 from protocol.streams import StreamError
 from protocol.wire import Disconnected, NoResponders
 
-DRAINED, USAGE, UNREACHABLE, DRAIN_RAN_OUT, INTERRUPTED = 0, 2, 3, 4, 130
+DRAINED, USAGE, UNREACHABLE, DRAIN_RAN_OUT = 0, 2, 3, 4
 REFUSALS = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS}
 SWITCH_S = 0.002  # the thread that exports spans keeps the event loop waiting for so long, not for Python's 5 ms
 GARBAGE = 10_000  # objects between two collections; Python's 700 are a few milliseconds of a busy line
@@ -50,22 +48,6 @@ def end(code: int, *sentences: str) -> int:
     for sentence in sentences:
         print(f"trunkline: {sentence}", file=sys.stderr)
     return code
-
-
-def stop_on_signals() -> asyncio.Event:
-    """Set by SIGTERM, SIGHUP or the first Ctrl-C: drain. A second Ctrl-C ends the process at once."""
-    stop = asyncio.Event()
-
-    def interrupt() -> None:
-        if stop.is_set():
-            os._exit(INTERRUPTED)
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(signum, stop.set)
-    loop.add_signal_handler(signal.SIGINT, interrupt)
-    return stop
 
 
 async def open_bus(opening: Coroutine[None, None, None]) -> None:

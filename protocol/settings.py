@@ -5,6 +5,7 @@ a model without a target stop the start, with a `SettingsError` that says where 
 file; everything else works on the text and the environment it is given.
 """
 
+import functools
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -14,7 +15,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import fields
 
+from protocol.presets import row
 from protocol.settings_source import PREFIX, SettingsError, Source, read, read_table, refuse, value_of, variable_of
+from protocol.settings_targets import check_cascades, completed, read_model, read_target
 from protocol.settings_types import (
     PASS_THROUGH,
     BuiltinSettings,
@@ -35,6 +38,7 @@ Brought = tuple[str, dict[str, Model], dict[str, Target]]  # by which switch, an
 LOCAL_STALL_S = 15.0  # a machine that is busy with its model is slow, not gone
 NO_FLAGS: Mapping[str, str] = {}
 OPENAI_URL = "https://api.openai.com/v1"
+UPSTREAM_KEYS = {"url": "base_url", "key_env": "api_key_env", "dialect": "dialect"}  # what a target calls them
 TABLES: dict[str, type[Struct]] = {
     item.name: item.type for item in fields(Settings) if isinstance(item.type, type) and issubclass(item.type, Struct)
 }
@@ -79,8 +83,8 @@ def parse(
     source = read(text or "", environ, name=name, flags=flags)
     _refuse_unknown(source)
     tables: dict[str, Any] = {table: read_table(source, (table,), kind) for table, kind in TABLES.items()}
-    targets = {key: read_table(source, ("targets", key), Target) for key in source.table("targets")}
-    models = {key: _model(source, key, targets) for key in source.table("models")}
+    targets = {key: read_target(source, key) for key in source.table("targets")}
+    models = {key: read_model(source, key, targets) for key in source.table("models")}
     brought = [_builtin(tables["builtin"]), _upstream(source, tables["upstream"]), _local(tables["local"])]
     if text is None:  # whoever writes a file names the models; there, OPENAI_API_KEY is a key and nothing more
         brought.append(_pass_through(environ))
@@ -94,7 +98,7 @@ def parse(
         **tables,
         models=models,
         targets=targets,
-        data_dir=value_of(data_dir, Words, place=source.place("data_dir"), key="data_dir"),
+        data_dir=value_of(data_dir, Words, place=functools.partial(source.place, "data_dir"), key="data_dir"),
         api_keys=_api_keys(environ.get(API_KEYS, "")),
     )
     _check_together(source, settings)
@@ -143,28 +147,7 @@ def _check_together(source: Source, settings: Settings) -> None:
         )
     if len(set(pools)) < len(pools):
         raise SettingsError(f"{source.place('worker', 'pools')} names a pool twice; keep one of them")
-
-
-def _model(source: Source, name: str, targets: Mapping[str, Target]) -> Model:
-    """One [models.…] table, its targets known."""
-    model = read_table(source, ("models", name), Model)
-    place = f"{source.where('models', name)}: [models.{name}]"
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*", name):
-        raise SettingsError(f"{place}: a model's name is made of letters, digits and . _ : / @ -")
-    if not model.targets:
-        raise SettingsError(f'{place} has no target; add targets = ["<name>"] and [targets.<name>]')
-    if len(model.targets) > 1:
-        raise SettingsError(f"{place} has {len(model.targets)} targets; for now a model has one: keep the first")
-    if (target := model.targets[0]) not in targets:
-        header = target if re.fullmatch(r"[A-Za-z0-9_-]+", target) else f'"{target}"'
-        place = f"{source.place('models', name, 'targets')}: there is no [targets.…]"
-        refuse(
-            place,
-            target,
-            targets,
-            otherwise=f"{'or ' * bool(targets)}add [targets.{header}] with its base_url and model",
-        )
-    return model
+    check_cascades(source, settings)
 
 
 def _refuse_taken(source: Source, kind: str, brought: Mapping[str, object], switch: str) -> None:
@@ -181,16 +164,27 @@ def _builtin(builtin: BuiltinSettings) -> Brought:
 
 def _upstream(source: Source, upstream: UpstreamSettings) -> Brought:
     """The model `upstream`, from the short form."""
-    if upstream.url is None and upstream.model is None and upstream.key_env is None:
+    if (upstream.preset, upstream.url, upstream.model, upstream.key_env) == (None, None, None, None):
         return "[upstream]", {}, {}
-    for key, said in (("url", upstream.url), ("model", upstream.model)):
-        if said is None:
+    said = {target_key for key, target_key in UPSTREAM_KEYS.items() if source.says("upstream", key)}
+    target = Target(
+        base_url=upstream.url or "",
+        model=upstream.model or "",
+        preset=upstream.preset,
+        dialect=upstream.dialect,
+        api_key_env=upstream.key_env,
+    )
+    target = completed(source, target, said, path=("upstream",))
+    for key, known in (("url", target.base_url and "{" not in target.base_url), ("model", target.model)):
+        if not known:
             raise SettingsError(
                 f"upstream.{key} is missing; set it beside the others: {source.called(variable_of('upstream', key))}=…"
             )
-    target = Target(
-        base_url=str(upstream.url), model=str(upstream.model), dialect=upstream.dialect, api_key_env=upstream.key_env
-    )
+    if row(target).demands_api_version:
+        raise SettingsError(
+            f"{source.place('upstream', 'preset')} is {target.preset}, whose api_version has no place in [upstream]; "
+            "write [models.…] and [targets.…] for it"
+        )
     return "[upstream]", {"upstream": Model(targets=("upstream",))}, {"upstream": target}
 
 

@@ -5,8 +5,9 @@ secret are never quoted.
 """
 
 import difflib
+import functools
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -107,17 +108,22 @@ def read_table(source: Source, path: tuple[str, ...], kind: type[T]) -> T:
     values: dict[str, Any] = {}
     for key, hint in hints.items():
         text = source.said(variable_of(*path, key)) if len(path) == 1 else None
-        if text is not None or key in said:
+        if (table := table_of(hint)) and key in said:
+            values[key] = read_table(source, (*path, key), table)
+        elif text is not None or key in said:
             value = said[key] if text is None else text
-            values[key] = value_of(value, hint, place=source.place(*path, key), key=key, strict=text is None)
+            place = functools.partial(source.place, *path, key)
+            values[key] = value_of(value, hint, place=place, key=key, strict=text is None)
     for item in fields(kind):
         if item.required and item.name not in values:
             raise SettingsError(f"{source.where(*path)}: [{name}] needs {item.name} = …")
     return kind(**values)
 
 
-def value_of(said: object, hint: Any, *, place: str, key: str, strict: bool = True) -> Any:
-    """`said` as `hint` demands; not `strict`: from the text of a variable, where commas part a list's items."""
+def value_of(said: object, hint: Any, *, place: str | Callable[[], str], key: str, strict: bool = True) -> Any:
+    """`said` as `hint` demands; not `strict`: from the text of a variable, where commas part a list's items. A `place`
+    in a file takes time to find: it is asked for when something is wrong.
+    """
     value: object = said
     if isinstance(said, str) and not strict and is_list(hint):
         value = [item for part in said.split(",") if (item := part.strip())]
@@ -126,7 +132,14 @@ def value_of(said: object, hint: Any, *, place: str, key: str, strict: bool = Tr
     except msgspec.ValidationError:
         shown = repr(said)
         quoted = f"is {shown}" if key not in UNQUOTED and len(shown) <= QUOTED_CHARS else "is not usable"
-        raise SettingsError(f"{place} {quoted}; it must be {demand(hint)}") from None
+        found = place if isinstance(place, str) else place()
+        raise SettingsError(f"{found} {quoted}; it must be {demand(hint)}") from None
+
+
+def table_of(hint: Any) -> type[Struct] | None:
+    """The Struct of a key that is a table of its own."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Struct)), None)
 
 
 def is_list(hint: Any) -> bool:

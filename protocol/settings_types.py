@@ -24,6 +24,7 @@ Pools = Annotated[
     Meta(min_length=1, description="a list with at least one item, each item a pool's name: a-z, 0-9, _ and -"),
 ]
 Token = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]+\Z", description="one NATS token: letters, digits, _ and -")]
+ApiVersion = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]+\Z", description="a version such as 2024-10-21")]
 Stop = Annotated[str, Meta(min_length=1, description="a string that is not empty")]
 Header = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9-]+\Z", description="a header's name: letters, digits and -")]
 Origin = Annotated[
@@ -50,7 +51,34 @@ NatsUrl = Annotated[
         description="a NATS URL such as nats://127.0.0.1:4222, or several of one cluster, with commas",
     ),
 ]
-Dialect = Literal["chat-completions"]
+Share = Annotated[float, Meta(ge=0, le=1, description="a share, from 0 to 1")]
+Failures = Annotated[float, Meta(gt=0, le=1, description="a share, more than 0 and at most 1")]
+Percentile = Annotated[float, Meta(gt=0, lt=1, description="a share between 0 and 1, such as 0.95")]
+Price = Annotated[float, Meta(ge=0, le=1e9, description="a price per million tokens, 0 or more")]
+Number = Annotated[int, Meta(ge=0, le=2**20, description="a whole number, at least 0")]
+Dialect = Literal["chat-completions", "responses", "messages"]
+MaxTokensField = Literal["max_tokens", "max_completion_tokens"]
+Parameter = Literal[  # by its name in a chat completion; `name` is a message's
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "stop",
+    "reasoning_effort",
+    "verbosity",
+    "service_tier",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "stream_options",
+    "user",
+    "name",
+]
 
 
 class EdgeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,7 +134,7 @@ class TurnSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class BuiltinSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The models that need no network."""
 
-    enabled: bool = True
+    enabled: bool = True  # false removes the echo models
 
 
 class JobsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,16 +150,17 @@ class TelemetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     traces_file: Words | None = None  # OTLP, one JSON line per batch
     log_format: Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"  # and all that is graver
 
 
 class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The short form of one model, `upstream`, and its one target."""
 
+    preset: Words | None = None  # an upstream that is known by name, a row of `protocol.presets`
     url: HttpUrl | None = None
     model: Words | None = None
     key_env: Variable | None = None
-    dialect: Dialect = "chat-completions"
+    dialect: Dialect = "chat-completions"  # or the preset's
 
 
 class LocalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,27 +170,59 @@ class LocalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     stop: Stop | None = None  # its answers end there; for a model that does not know where to stop
 
 
+class BreakerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a worker passes a failing target over. It looks at the last `window_s` of what it asked that target."""
+
+    window_s: Seconds = 10.0
+    requests: Count = 5  # fewer in the window say nothing
+    failures: Failures = 0.5  # of them: from here on it is open
+    open_s: Seconds = 5.0  # then one turn at a time probes it
+
+
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A name that callers ask for."""
 
     pool: Pool = "default"
     targets: tuple[str, ...] = ()  # tried in this order; a built-in model has none
+    hedge_share: Share = 0.1  # of the turns that may be hedged
+    retry_share: Share = 0.2  # second and later tries, by turns; a few a second are always free
+
+
+class Prices(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a target costs per million tokens, in whatever unit its operator counts in."""
+
+    input: Price
+    output: Price
+    cached: Price | None = None  # of the input; None: as any other
 
 
 class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One upstream. `model` is the id it is asked for; `*` stands for what the caller named after `openai/`."""
+    """One upstream. `model` is the id it is asked for; `*` stands for what the caller named after `openai/`.
 
-    base_url: HttpUrl
+    `connect_s` and `first_content_s` make room for the next target: where none is left only the turn's budget counts.
+    """
+
     model: Words
-    dialect: Dialect = "chat-completions"
+    base_url: HttpUrl = ""  # where the API is; a preset may bring it, and it is never empty once the settings are read
+    preset: str | None = None  # an upstream that is known by name, a row of `protocol.presets`
+    dialect: Dialect = "chat-completions"  # or the preset's
     api_key_env: Variable | None = None
+    api_version: ApiVersion | None = None  # where the preset's path names one, as Azure's does
     connect_s: Seconds = 0.5  # DNS, TCP and TLS
     first_content_s: Seconds = 1.5
+    hedge_after_s: Seconds | None = None  # without content for so long: the next target starts beside it
+    hedge_percentile: Percentile | None = None  # the same, after this percentile of its own recent times
     stall_s: Seconds = 3.0  # no progress: taken as a cut
     total_s: Seconds = 60.0
     prefill: bool = False  # it continues an assistant message that ends the history
     stop: tuple[Stop, ...] = ()  # its answers end there, beside where the caller wants
     thinks_first: bool = False  # its template opens <think> in the prompt: of the tags only </think> comes
+    max_tokens: Count | None = None  # asked for where the caller sets no limit; `messages` cannot do without
+    max_tokens_field: MaxTokensField | None = None  # what it calls that limit; None: the preset's
+    refuses: tuple[Parameter, ...] = ()  # parameters that it is never sent, beside the preset's
+    warm: Number = 2  # connections kept open while nobody asks
+    keepalive_s: Seconds = 60.0  # an idle connection is closed after this: less than the upstream's own limit
+    prices: Prices | None = None
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -174,6 +235,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     turn: TurnSettings = TurnSettings()
     builtin: BuiltinSettings = BuiltinSettings()
     jobs: JobsSettings = JobsSettings()
+    breaker: BreakerSettings = BreakerSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     upstream: UpstreamSettings = UpstreamSettings()
     local: LocalSettings = LocalSettings()
@@ -194,5 +256,5 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def digest(self) -> str:
         """Equal for workers that answer alike: models, targets, turn and built-ins, no secret."""
-        told = msgspec.json.encode((self.models, self.targets, self.turn, self.builtin), order="sorted")
+        told = msgspec.json.encode((self.models, self.targets, self.turn, self.builtin, self.breaker), order="sorted")
         return hashlib.sha256(told).hexdigest()[:12]

@@ -82,6 +82,10 @@ class Subjects:
         """Worker -> every edge: I live."""
         return f"{self.root}.here.{pool}"
 
+    def warm(self, pool: str) -> str:
+        """Edge -> every worker of the pool: turns may come soon. No content."""
+        return f"{self.root}.warm.{pool}"
+
     def turn(self, tenant: str) -> str:
         """The record of one finished turn."""
         return f"{self.root}.turn.{tenant}"

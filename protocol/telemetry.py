@@ -38,7 +38,12 @@ LINE = "trunkline.line"
 CLAIM = "trunkline.claim"
 EDGE = "trunkline.edge"
 TARGET = "trunkline.target"
+ATTEMPTS = "trunkline.attempts"  # targets tried or passed over for the turn
+COST = "trunkline.cost"  # of all of them, in the unit of the prices
 USAGE_ESTIMATED = "trunkline.usage_estimated"
+ATTEMPT_OUTCOME = "trunkline.attempt.outcome"  # of one target: `answered`, `outrun`, `skipped`, or an error's code
+ATTEMPT_REASON = "trunkline.attempt.reason"
+ATTEMPT_HEDGE = "trunkline.attempt.hedge"  # it was started beside another one
 EVENT_LOST = "claim lost"
 
 CONVERSATION = "gen_ai.conversation.id"
@@ -95,8 +100,11 @@ OFFERED = "trunkline_offers"
 CLAIMS_LOST = "trunkline_claims_lost"
 QUEUE_DEPTH = "trunkline_queue_depth"
 BUS_CONNECTED = "trunkline_bus_connected"
+CONFIG_RELOADS = "trunkline_config_reloads"  # {outcome}; of edges and workers
 REQUESTS_REFUSED = "trunkline_requests_refused"  # {code}
 RECORDS_DROPPED = "trunkline_turn_records_dropped"
+TURN_TOKENS = "trunkline_turn_tokens"  # {direction}; of every target that a turn tried
+COST_SPENT = "trunkline_cost"  # {target}; in the unit of its prices
 POOL_WORKERS = "trunkline_pool_workers"  # {pool}
 GENERATIONS_LIVE = "trunkline_generations_live"
 SLOTS_FREE = "trunkline_slots_free"
@@ -105,6 +113,11 @@ GENERATIONS = "trunkline_generations"  # {outcome}
 TARGET_FIRST_CONTENT = "trunkline_target_first_content_seconds"  # {target}
 TOKENS = "gen_ai_client_token_usage"  # {direction}
 DELIVERIES_TERMINATED = "trunkline_deliveries_terminated"
+TARGET_ATTEMPTS = "trunkline_target_attempts"  # {target, outcome}
+TARGETS_SKIPPED = "trunkline_targets_skipped"  # {target, reason}
+BREAKERS_OPEN = "trunkline_breaker_open"  # {target}; 1 while it is passed over
+HEDGES = "trunkline_hedges"  # {what}
+UPSTREAM_FAULTS = "trunkline_upstream_faults"  # {target, kind}
 
 # --- trace context ---------------------------------------------------------------------------------
 

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from ssl import SSLContext
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def listening(serve: Serve) -> AsyncIterator[int]:
+async def listening(serve: Serve, tls: SSLContext | None = None, *, port: int = 0) -> AsyncIterator[int]:
     """The loopback port on which every connection is given to `serve`; at the end, open connections are dropped."""
     serving: set[asyncio.Task[None]] = set()
 
@@ -18,7 +19,7 @@ async def listening(serve: Serve) -> AsyncIterator[int]:
         serving.add(task)
         await serve(reader, writer)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, "127.0.0.1", port, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -1,4 +1,4 @@
-"""The command line: `trunkline up`, `edge`, `worker`, `check`, `talk`, `top`.
+"""The command line: `trunkline up`, `edge`, `worker`, `check`, `talk`, `top`, `turns`, `schema`.
 
 Options are the settings of the same name: they go over the environment, and what is wrong with one is said in the same
 words. Exit codes: 0 drained, 1 unexpected, 2 usage or configuration, 3 NATS unreachable, 4 a drain ran out, 130 the
@@ -10,10 +10,11 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import click
 
+from protocol.messages import Outcome
 from protocol.settings import Settings, SettingsError, check_exposure, load
 from trunkline import options
 
@@ -110,7 +111,7 @@ def up_command(
         shared = _given(
             TRUNKLINE_UPSTREAM__URL=upstream,
             TRUNKLINE_UPSTREAM__MODEL=upstream_model,
-            TRUNKLINE_UPSTREAM__KEY_ENV=upstream and os.environ.get("TRUNKLINE_UPSTREAM__KEY_ENV"),
+            **{name: upstream and os.environ.get(name) for name in options.UPSTREAM},
             TRUNKLINE_LOCAL__URL=model.url if model else None,
             TRUNKLINE_LOCAL__STOP=model.stop if model else None,
             **collector.variables(otlp),
@@ -151,7 +152,8 @@ def edge_command(port: int | None, processes: int | None, as_json: bool, config:
 
     environ = _environ(TRUNKLINE_EDGE__PORT=port, TRUNKLINE_EDGE__PROCESSES=processes, TRUNKLINE_CONFIG=config)
     environ.pop(UPSTREAM_KEY, None)
-    settings, environ = asyncio.run(_joined(environ, options.flags(options.EDGE)))
+    flags = options.flags(options.EDGE)
+    settings, environ = asyncio.run(_joined(environ, flags))
     environ = without_keys(environ, settings)
     announce = _announce("edge", as_json)
     if settings.edge.processes > 1:
@@ -164,7 +166,7 @@ def edge_command(port: int | None, processes: int | None, as_json: bool, config:
     def announce_one(url: str, admin: str) -> None:
         announce({"event": "ready", "url": url, "admin": admin, "pid": os.getpid()})
 
-    return serve(settings, reuse_port=False, announce=announce_one, environ=environ)
+    return serve(settings, reuse_port=False, announce=announce_one, environ=environ, flags=flags)
 
 
 @cli.command("worker")
@@ -177,13 +179,14 @@ def worker_command(slots: int | None, pools: str | None, as_json: bool, config: 
     from workers.__main__ import serve
 
     environ = _environ(TRUNKLINE_WORKER__SLOTS=slots, TRUNKLINE_WORKER__POOLS=pools, TRUNKLINE_CONFIG=config)
-    settings, environ = asyncio.run(_joined(environ, options.flags(options.WORKER)))
+    flags = options.flags(options.WORKER)
+    settings, environ = asyncio.run(_joined(environ, flags))
     announce = _announce("worker", as_json)
 
     def announce_one(admin: str) -> None:
         announce({"event": "ready", "admin": admin, "pid": os.getpid()})
 
-    return serve(settings, announce=announce_one, environ=environ)
+    return serve(settings, announce=announce_one, environ=environ, flags=flags)
 
 
 @cli.command("check")
@@ -196,6 +199,14 @@ def check_command(spend: bool, as_json: bool, config: str | None) -> int:
     from trunkline.check.screen import report
 
     return report(lambda: check(_environ(TRUNKLINE_CONFIG=config), spend=spend), as_json=as_json)
+
+
+@cli.command("schema")
+def schema_command() -> None:
+    """Print the JSON Schema of trunkline.toml, for editors."""
+    from trunkline.schema import schema, text
+
+    print(text(schema()))
 
 
 @cli.command("top")
@@ -217,6 +228,55 @@ def top_command(
 
     order = Order(every_s=every, window_s=window, admins=admins, once=once, as_json=as_json)
     return top(load(_environ(TRUNKLINE_CONFIG=config)), order)
+
+
+@cli.command("turns")
+@click.option("-n", "--last", type=COUNT, help="At most so many, the newest [default: 20; all with --since]")
+@click.option("--follow", is_flag=True, help="Then print every turn as it ends, until Ctrl-C.")
+@click.option("--outcome", "outcomes", type=click.Choice(get_args(Outcome)), multiple=True, help="May be given again.")
+@click.option("--errors", is_flag=True, help="Those alone that failed; a barge-in is no error.")
+@click.option("--model", type=SAID, metavar="NAME", help="What the caller asked for.")
+@click.option("--target", type=SAID, metavar="NAME", help="It was tried, whether or not it answered.")
+@click.option("--tenant", type=SAID, metavar="NAME", help="Whose API key it was.")
+@click.option("--call", type=SAID, metavar="ID", help="The turns of one call.")
+@click.option("--since", type=SAID, metavar="WHEN", help="So long ago (10m, 2h, 7d), or a time: 2026-03-01T08:00:00Z.")
+@click.option("--slower-than", type=SAID, metavar="TIME", help="First content later than this, such as 800ms or 1.5s.")
+@click.option("--summary", is_flag=True, help="A last line with the totals: outcomes, times, tokens, cost.")
+@click.option("--json", "form", flag_value="json", help="JSON lines, the records as they are kept.")
+@click.option("--csv", "form", flag_value="csv", help="For a spreadsheet.")
+@_config
+def turns_command(
+    last: int | None,
+    follow: bool,
+    outcomes: tuple[Outcome, ...],
+    errors: bool,
+    model: str | None,
+    target: str | None,
+    tenant: str | None,
+    call: str | None,
+    since: str | None,
+    slower_than: str | None,
+    summary: bool,
+    form: Literal["json", "csv"] | None,
+    config: str | None,
+) -> int:
+    """List the turns that have ended: how, how fast, by whom, at what cost."""
+    from trunkline.turns import wanted
+    from trunkline.turns.command import Order, turns
+
+    slower_than_s = None if slower_than is None else wanted.duration_s(slower_than, flag="--slower-than")
+    asked = wanted.Wanted(
+        outcomes=outcomes,
+        model=model,
+        tenant=tenant,
+        call=call,
+        target=target,
+        slower_than_s=slower_than_s,
+        errors=errors,
+    )
+    begins = None if since is None else wanted.since(since)
+    order = Order(wanted=asked, last=last, since=begins, follow=follow, form=form or "table", summary=summary)
+    return turns(load(_environ(TRUNKLINE_CONFIG=config)), order)
 
 
 @cli.command("talk")
@@ -256,12 +316,17 @@ def talk_command(
 
 
 async def _joined(environ: dict[str, str], flags: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
-    """Settings and environment of a process that joins the line that runs here, where one does."""
+    """Settings of a process that joins the line that runs here, where one does, and the environment that gives them."""
     from trunkline import run_file
 
     environ = await run_file.joined(load(environ, flags=flags), environ)
     os.environ.update({name: environ[name] for name in run_file.COLLECTORS if name in environ})  # exporters look there
-    return await run_file.join(load(environ, flags=flags)), environ
+    told = load(environ, flags=flags)
+    settings = await run_file.join(told)
+    if settings != told:  # whoever reads the settings again finds the line there
+        environ["TRUNKLINE_NATS__URL"] = str(settings.nats.url)
+        environ["TRUNKLINE_TELEMETRY__TRACES_FILE"] = str(settings.telemetry.traces_file)
+    return settings, environ
 
 
 def _environ(**options: str | int | None) -> dict[str, str]:

@@ -79,7 +79,7 @@ def _threads() -> int:
 
 def _plan(name: str, argv: list[str], env: dict[str, str], logs: Path | None, settings: Settings) -> Plan:
     log = logs / f"{name}.log" if logs else None
-    return Plan(name, argv, env, log, start_s=settings.nats.wait_s + START_S)
+    return Plan(name, argv, env, log, start_s=settings.nats.wait_s + START_S, reloads=True)
 
 
 def _importable(environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a line says of itself on NATS, for those who look on: `check`, `talk`, `top`.
+"""What a line says of itself on NATS, for those who look on: `check`, `talk`, `top`, `turns`.
 
 Only reads: no stream or consumer is made, changed or deleted, and nothing is published but questions to JetStream.
 """
@@ -28,6 +28,7 @@ DEFAULT_URL = "nats://127.0.0.1:4222"
 WAIT_S = 2.0  # a server that runs answers in milliseconds
 AT_ONCE = 64  # records read side by side
 MESSAGE_NOT_FOUND = 10037
+SWITCHED_OFF = (10039, 10076)  # JetStream's answer where an account, or the server, has none
 
 UNANSWERED = (StreamError, TimeoutError, NoResponders, Disconnected)
 """All that a question to JetStream may raise; NoResponders: it is switched off."""
@@ -63,6 +64,11 @@ class StreamInfo(Struct, frozen=True):
     @property
     def name(self) -> str:
         return str(self.config["name"])
+
+    @property
+    def first(self) -> int:
+        """The number of its first message, or the next one's; an empty stream that is new says 0, which is none."""
+        return max(1, self.state.first_seq)
 
 
 class _Stored(Struct, frozen=True):
@@ -155,16 +161,30 @@ class Listener:
         """The same, each with the time at which it was stored."""
         stream = await self.stream(self.subjects.turns)
         newest = stream.state.last_seq if stream else 0
-        oldest = max(stream.state.first_seq if stream else 1, newest - last + 1)
+        oldest = max(stream.first if stream else 1, newest - last + 1)
         found: list[KeptRecord] = []
         for end in range(newest, oldest - 1, -AT_ONCE):
-            numbers = range(max(oldest, end - AT_ONCE + 1), end + 1)
-            stored = [one for one in await asyncio.gather(*map(self._stored_turn, numbers)) if one]
-            recent = [one for one in stored if since is None or one.time >= since]
-            found[:0] = filter(None, map(_record, recent))
-            if len(recent) < len(stored):
+            kept = await self.kept(range(max(oldest, end - AT_ONCE + 1), end + 1))
+            recent = [one for one in kept if since is None or one.at >= since]
+            found[:0] = recent
+            if len(recent) < len(kept):
                 break
         return found
+
+    async def kept(self, numbers: range) -> list[KeptRecord]:
+        """The records that the stream still keeps under these numbers, asked for side by side. Raises as `records`."""
+        stored = await asyncio.gather(*map(self._stored_turn, numbers))
+        return [record for one in stored if one and (record := _record(one))]
+
+    async def has_streams(self) -> None:
+        """Raises StreamError, NoResponders: it never will have. A cluster that does not answer now may later."""
+        try:
+            await self.ask("INFO")
+        except TimeoutError:
+            return
+        except StreamError as error:
+            if error.code in SWITCHED_OFF:
+                raise
 
     async def queues(self) -> dict[str, StreamInfo]:
         """The job stream of every pool that has one. Raises one of `UNANSWERED`."""

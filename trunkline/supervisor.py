@@ -1,7 +1,7 @@
 """Children that are kept running until they are told to stop.
 
 A child that dies is started again, a little later each time; one that keeps dying soon after its start breaks the
-whole. Signals: the first asks for a drain, a second Ctrl-C ends everything at once.
+whole. Signals: the first asks for a drain, a second Ctrl-C ends everything at once; SIGHUP is passed on.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, 
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from protocol.signals import HangUps
 from trunkline.process import Process, ending
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class Plan(NamedTuple):
     log: Path | None = None  # None: where ours goes
     ready: Ready = ready_line
     start_s: float = 30.0
+    reloads: bool = False  # on SIGHUP it reads its configuration again
 
 
 class Child:
@@ -67,6 +69,7 @@ class Child:
         self.early_deaths = 0
         self.ready_at: float | None = None
         self.process: Process
+        self._to_reload = False
 
     @property
     def alive(self) -> bool:
@@ -92,6 +95,14 @@ class Child:
             await self._explain_end()
         self.said = said  # until here, what the one before it said: others read it meanwhile
         self.ready_at = asyncio.get_running_loop().time()
+        if self._to_reload:
+            self.reload()
+
+    def reload(self) -> None:
+        """Have it read its configuration again: at once, or when it is ready. Before, it would die of the signal."""
+        self._to_reload = self.ready_at is None
+        if not self._to_reload:
+            self.process.send(signal.SIGHUP)
 
     async def kill(self) -> None:
         """End it at once, and wait until it is gone."""
@@ -169,6 +180,14 @@ class Supervisor:
             return DRAIN_RAN_OUT
         return 0 if all(code in (0, -signal.SIGTERM) for code in codes) else 1
 
+    def reload(self) -> None:
+        """Have those that know how to read their configuration again do it."""
+        told = [child for child in self.children if child.plan.reloads and not child.stopping]
+        names = ", ".join(child.plan.name for child in told) or "nobody"
+        log.info("SIGHUP is passed on to %s; their logs say what came of it", names)
+        for child in told:
+            child.reload()
+
     async def kill(self) -> None:
         """End whatever is left, at once."""
         for child in self.children:
@@ -225,6 +244,8 @@ async def supervise(
 ) -> int:
     """Run `start`, wait for a signal or for a child that keeps dying, run `drain`; nothing is left behind.
 
+    SIGHUP reloads the children, unless it tells that our terminal is gone.
+
     Returns:
         The exit code: what `drain` says, or 130 after a second Ctrl-C.
 
@@ -232,7 +253,7 @@ async def supervise(
         StartFailed, KeepsDying: after everything was stopped.
     """
     asked, at_once = asyncio.Event(), asyncio.Event()
-    with _signals(asked, at_once):
+    with _signals(asked, at_once, supervisor.reload):
         serving = asyncio.create_task(_serve(supervisor, start, drain, asked))
         impatient = asyncio.create_task(at_once.wait())
         try:
@@ -281,16 +302,17 @@ async def _first(*events: asyncio.Event) -> None:
 
 
 @contextlib.contextmanager
-def _signals(asked: asyncio.Event, at_once: asyncio.Event) -> Iterator[None]:
-    """The first signal sets `asked`, a Ctrl-C after it `at_once`."""
-    loop = asyncio.get_running_loop()
+def _signals(asked: asyncio.Event, at_once: asyncio.Event, reload: Callable[[], None]) -> Iterator[None]:
+    """The first signal that means an end sets `asked`, a Ctrl-C after it `at_once`; others call `reload`."""
+    loop, hang_ups = asyncio.get_running_loop(), HangUps()
 
     def interrupt() -> None:
         (at_once if asked.is_set() else asked).set()
 
-    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: asked.set}
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: the terminal may go
-        handlers[signal.SIGHUP] = asked.set
+    def hang_up() -> None:
+        (asked.set if hang_ups.terminal_is_gone else reload)()
+
+    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: asked.set, signal.SIGHUP: hang_up}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     try:

@@ -11,16 +11,27 @@ from collections.abc import Callable, Mapping
 import uvloop
 
 from protocol import logs, process
-from protocol.settings import Settings, SettingsError, load, missing_keys
+from protocol.reload import reader
+from protocol.settings import NO_FLAGS, Settings, SettingsError, load, missing_keys
 from workers import app
 
 
-def serve(settings: Settings, *, announce: Callable[[str], None], environ: Mapping[str, str]) -> int:
-    """Run until a signal; the exit code. What stops the start is one sentence each on stderr."""
+def serve(
+    settings: Settings,
+    *,
+    announce: Callable[[str], None],
+    environ: Mapping[str, str],
+    flags: Mapping[str, str] = NO_FLAGS,
+) -> int:
+    """Run until a signal; the exit code. What stops the start is one sentence each on stderr.
+
+    `environ` and `flags` are what `settings` were loaded from.
+    """
     if missing := missing_keys(settings, environ):
         return process.end(process.USAGE, *map(str, missing))
     logs.set_up(form=settings.telemetry.log_format, level=settings.telemetry.log_level)
-    return process.run(lambda: app.run(settings, announce=announce, environ=environ), uvloop.new_event_loop)
+    read = reader(environ, flags)
+    return process.run(lambda: app.run(settings, read=read, announce=announce, environ=environ), uvloop.new_event_loop)
 
 
 def announce_json(admin: str) -> None:

@@ -66,7 +66,10 @@ class WorkerBus:
         models: tuple[str, ...],
         config: str,
         observer: Observer,
+        open_targets: Callable[[], tuple[str, ...]] = tuple,
+        warm: Callable[[], None] = lambda: None,
     ) -> None:
+        """`open_targets`: those that are passed over now. `warm` is called when turns may come soon."""
         self.worker_id = worker_id
         self.slots = slots
         self.draining = False
@@ -75,6 +78,9 @@ class WorkerBus:
         self._models = models
         self._config = config
         self._observer = observer
+        self._open_targets = open_targets
+        self._open: tuple[str, ...] = ()  # as every edge was told
+        self._warm = warm
         self._streams = Streams(self._api, subjects, limits)
         self._loop = asyncio.get_running_loop()
         self._outbox = Outbox(worker_id, self._publish_batch)
@@ -127,6 +133,7 @@ class WorkerBus:
         for pool in self._pulls.by_pool:
             inbox = self._subjects.pull(self.worker_id, pool, "*")
             self._inboxes.append(await self._wire.subscribe(inbox, self._receiver(pool)))
+            await self._wire.subscribe(self._subjects.warm(pool), lambda _: self._warm())
             self._consumers[pool] = await self._streams.jobs(pool)
         self._wire.on_connection(self._connection)
 
@@ -382,7 +389,7 @@ class WorkerBus:
         for edge_id in self._edges.to_probe(live, now):
             self._probe(edge_id)
         self._edges.forget(live, now)
-        if now - self._here_at >= HERE_S:
+        if now - self._here_at >= HERE_S or self._open_targets() != self._open:
             self.say_here()
 
     def _forget(self, now: float) -> None:
@@ -396,9 +403,15 @@ class WorkerBus:
             if cut_off or now - delivery.listed_at >= LEASE_S:
                 delivery.cancel(Unheard("nobody listens"))
 
+    def follow(self, models: tuple[str, ...], config: str) -> None:
+        """Say from now on that it answers these models, with the configuration of this hash."""
+        self._models, self._config = models, config
+        self.say_here()
+
     def say_here(self) -> None:
         """Tell every edge that this worker lives, and what it can take."""
         self._here_at = self._loop.time()
+        self._open = self._open_targets()
         here = Here(
             worker_id=self.worker_id,
             models=self._models,
@@ -407,6 +420,7 @@ class WorkerBus:
             draining=self.draining,
             config=self._config,
             version=own_version(),
+            open=self._open,
         )
         for pool in self._pulls.by_pool:
             tell(self._wire, self._subjects.here(pool), codec.encode(here))

@@ -66,6 +66,11 @@ class Delivery:
         """The number of the frame that comes next."""
         return self._first_kept + len(self._kept)
 
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every frame is still kept."""
+        return self._first_kept == 0
+
     def start(self) -> None:
         """Tell the edge, before anything else is done."""
         self.emit(Claimed(self.ack))
@@ -102,6 +107,11 @@ class Delivery:
         if start < self._first_kept:
             return None
         return self._kept[start - self._first_kept :]
+
+    def since(self, number: int) -> list[Frame]:
+        """The frames from `number` on that are still kept: what one try has brought."""
+        kept = self._kept[max(0, number - self._first_kept) :]
+        return [addressed.frame for addressed in kept if addressed.frame is not None]
 
     def _keep(self, frame: Addressed, size: int) -> None:
         self._kept.append(frame)

@@ -3,7 +3,8 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from protocol import telemetry
-from protocol.messages import Failed, Finished
+from protocol.messages import Attempt, Failed, Finished
+from protocol.reload import OUTCOMES, Outcome
 
 
 class Metrics:
@@ -18,6 +19,8 @@ class Metrics:
         self._claims = Counter(telemetry.CLAIMS, "Deliveries taken", registry=r)
         self._terminated = Counter(telemetry.DELIVERIES_TERMINATED, "Deliveries of edges that are gone", registry=r)
         self._generations = Counter(telemetry.GENERATIONS, "Generations by how they ended", ["outcome"], registry=r)
+        reloads = Counter(telemetry.CONFIG_RELOADS, "SIGHUPs, by what came of them", ["outcome"], registry=r)
+        self._reloads = {outcome: reloads.labels(outcome) for outcome in OUTCOMES}
         self._first = Histogram(
             telemetry.TARGET_FIRST_CONTENT,
             "Request to first content, on the target's clock",
@@ -27,6 +30,18 @@ class Metrics:
         )
         tokens = Counter(telemetry.TOKENS, "Tokens, as counted or estimated", ["direction"], registry=r)
         self._input, self._output = tokens.labels("input"), tokens.labels("output")
+        self._attempts = Counter(
+            telemetry.TARGET_ATTEMPTS, "Requests to targets by what came of them", ["target", "outcome"], registry=r
+        )
+        self._skipped = Counter(
+            telemetry.TARGETS_SKIPPED, "Targets passed over, and why", ["target", "reason"], registry=r
+        )
+        self._open = Gauge(telemetry.BREAKERS_OPEN, "1 while a target is passed over", ["target"], registry=r)
+        hedges = Counter(telemetry.HEDGES, "Targets started beside a slow one", ["what"], registry=r)
+        self._hedges_started, self._hedges_won = hedges.labels("started"), hedges.labels("won")
+        self._faults = Counter(
+            telemetry.UPSTREAM_FAULTS, "What no upstream should send, by kind", ["target", "kind"], registry=r
+        )
 
     def claimed(self) -> None:
         """One delivery was taken."""
@@ -36,10 +51,37 @@ class Metrics:
         """A delivery whose edge is gone was ended."""
         self._terminated.inc()
 
+    def reloaded(self, outcome: Outcome) -> None:
+        """The configuration was read again."""
+        self._reloads[outcome].inc()
+
     def generated(self, last: Finished | Failed) -> None:
-        """A target has come to its end."""
+        """A turn has come to its end."""
         self._generations.labels("finished" if isinstance(last, Finished) else last.code).inc()
-        if last.timings.first_content_ms is not None:
-            self._first.labels(last.target).observe(last.timings.first_content_ms / 1000)
-        self._input.inc(last.usage.prompt)
-        self._output.inc(last.usage.completion)
+
+    def attempted(self, attempt: Attempt) -> None:
+        """A target was tried for a turn, or passed over."""
+        if attempt.outcome == "skipped":
+            self._skipped.labels(attempt.target, attempt.reason).inc()
+            return
+        self._attempts.labels(attempt.target, attempt.outcome).inc()
+        if attempt.first_content_ms is not None:
+            self._first.labels(attempt.target).observe(attempt.first_content_ms / 1000)
+        self._input.inc(attempt.usage.prompt)
+        self._output.inc(attempt.usage.completion)
+
+    def hedge_started(self) -> None:
+        """A target was started beside a slow one."""
+        self._hedges_started.inc()
+
+    def hedge_won(self) -> None:
+        """It had content first."""
+        self._hedges_won.inc()
+
+    def breaker(self, target: str, is_open: bool) -> None:
+        """A target is passed over from now on, or no more."""
+        self._open.labels(target).set(is_open)
+
+    def fault(self, target: str, kind: str) -> None:
+        """An upstream sent what it should not."""
+        self._faults.labels(target, kind).inc()

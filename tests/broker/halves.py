@@ -324,7 +324,13 @@ class Halves:
         return edge
 
     async def worker(
-        self, *, pools: Iterable[str] = ("default",), slots: int = 4, answer: str | None = None, start: bool = True
+        self,
+        *,
+        pools: Iterable[str] = ("default",),
+        slots: int = 4,
+        answer: str | None = None,
+        start: bool = True,
+        **told: Any,
     ) -> Worker:
         """A worker that runs; with `answer` it says that to every job at once. `start`: it takes jobs."""
         wire, counts = await self.wire(), Counts()
@@ -338,6 +344,7 @@ class Halves:
             models=(MODEL,),
             config="",
             observer=counts,
+            **told,
         )
         await bus.open()
         worker = Worker(bus, wire, counts, answer=answer)

@@ -19,7 +19,11 @@ QUICK = {"TRUNKLINE_EDGE__LAME_S": "0", "TRUNKLINE_EDGE__DRAIN_S": "1", "OTEL_BS
 
 def clean(**environ: str) -> dict[str, str]:
     """An environment without what could change a command's behaviour."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith((*OURS, "NO_COLOR", "FORCE_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith((*OURS, "NO_COLOR", "FORCE_", "COLUMNS", "LINES"))
+    }
     return {**kept, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "LANG": "C.UTF-8", **environ}
 
 

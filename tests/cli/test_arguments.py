@@ -76,7 +76,7 @@ def test_it_says_its_version(refused: Callable[..., Typed]) -> None:
         (["frobnicate"], "no such command 'frobnicate'; see `trunkline --help`"),
         (["up", "--workrs", "2"], "no such option '--workrs'; did you mean --workers?"),
         (["talk", "--jsn", "hello"], "no such option '--jsn'; did you mean --json?"),
-        (["chek"], "no such command 'chek'; did you mean check?"),
+        (["chekc"], "no such command 'chekc'; did you mean check?"),
         (
             ["up", "--workers", "0"],
             "invalid value for '--workers': 0 is not in the range x>=1; see `trunkline up --help`",

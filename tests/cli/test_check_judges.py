@@ -5,10 +5,12 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from protocol.messages import Here
-from protocol.settings import Settings, Target, parse
+from protocol.settings import Model, Settings, Target, parse
+from protocol.settings_types import Dialect
 from protocol.streams import JobLimits, consumer_config, jobs_config, turns_config
 from protocol.subjects import Subjects
 from trunkline.check import answers, clock, machine, processes, server, streams, workers
@@ -181,9 +183,17 @@ def worker(
     draining: bool = False,
     version: str = "1.0.0",
     pools: frozenset[str] = frozenset({"default"}),
+    open_targets: tuple[str, ...] = (),
 ) -> Worker:
     here = Here(
-        worker_id=worker_id, models=models, slots=4, free=free, draining=draining, config=config, version=version
+        worker_id=worker_id,
+        models=models,
+        slots=4,
+        free=free,
+        draining=draining,
+        config=config,
+        version=version,
+        open=open_targets,
     )
     return Worker(here, pools)
 
@@ -203,6 +213,7 @@ def worker(
         ([worker(version="")], {"w": "warn"}),
         ([worker(free=0)], {"w": "ok", "pool default": "warn"}),
         ([worker("v"), worker(free=0)], {"v": "ok", "w": "ok"}),
+        ([worker("v"), worker(open_targets=("x",))], {"v": "ok", "w": "ok", "target x": "warn"}),
     ],
 )
 def test_workers_are_compared_with_the_configuration_and_each_other(
@@ -212,6 +223,28 @@ def test_workers_are_compared_with_the_configuration_and_each_other(
 
     levels(found)
     assert {finding.name: finding.level for finding in found} == expected
+
+
+def test_an_open_breaker_is_told_with_the_workers_that_pass_its_target_over() -> None:
+    heard = [worker("u", open_targets=("x", "y")), worker("v", open_targets=("x",)), worker("w")]
+
+    x, y = workers.judge_workers(SETTINGS, heard, "1.0.0")[3:]
+
+    assert (x.name, x.text) == ("target x", "its circuit breaker is open in 2 of 3 workers (u, v)")
+    assert (y.name, y.text) == ("target y", "its circuit breaker is open in 1 of 3 workers (u)")
+
+
+def test_the_cure_of_an_old_configuration_is_the_signal_and_whose_it_is() -> None:
+    heard = [worker("v", models=("echo",)), worker(config="other")]
+
+    here = workers.judge_workers(SETTINGS, heard, "1.0.0", [17, 18])
+    elsewhere = workers.judge_workers(SETTINGS, heard, "1.0.0")
+
+    assert [finding.name for finding in here if "`kill -HUP 17 18`" in finding.cure] == ["w", "pool default"]
+    assert [finding.name for finding in elsewhere if "`kill -HUP` its process" in finding.cure] == [
+        "w",
+        "pool default",
+    ]
 
 
 def test_a_worker_of_several_pools_is_one_worker() -> None:
@@ -254,17 +287,74 @@ TARGET = Target(base_url="https://h/v1", model="gpt")
 
 
 @pytest.mark.parametrize(
-    ("base_url", "url", "address"),
+    ("base_url", "dialect", "url", "address"),
     [
-        ("https://h/v1", "https://h/v1/models", ("h", 443, True)),
-        ("http://h:81/v1/", "http://h:81/v1/models", ("h", 81, False)),
-        ("http://[::1]/v1/chat/completions", "http://[::1]/v1/models", ("::1", 80, False)),
-        ("https://h", "https://h/models", ("h", 443, True)),
+        ("https://h/v1", "chat-completions", "https://h/v1/models", ("h", 443, True)),
+        ("http://h:81/v1/", "chat-completions", "http://h:81/v1/models", ("h", 81, False)),
+        ("http://[::1]/v1/chat/completions", "chat-completions", "http://[::1]/v1/models", ("::1", 80, False)),
+        ("https://h", "chat-completions", "https://h/models", ("h", 443, True)),
+        ("https://h/v1/responses", "responses", "https://h/v1/models", ("h", 443, True)),
+        ("https://h/v1/messages", "messages", "https://h/v1/models", ("h", 443, True)),
+        ("https://h", "messages", "https://h/v1/models", ("h", 443, True)),
     ],
 )
-def test_a_base_url_says_where_models_are_listed(base_url: str, url: str, address: tuple[str, int, bool]) -> None:
-    assert answers.models_url(base_url) == url
+def test_a_base_url_says_where_models_are_listed(
+    base_url: str, dialect: Dialect, url: str, address: tuple[str, int, bool]
+) -> None:
+    assert answers.models_url(Target(base_url=base_url, model="m", dialect=dialect)) == url
     assert answers.address(base_url) == address
+
+
+AZURE = Target(base_url="https://r", model="deployment", preset="azure", api_version="2024-10-21")
+
+
+def test_azure_lists_its_models_by_version_and_not_its_deployments() -> None:
+    assert answers.models_url(AZURE) == "https://r/openai/models?api-version=2024-10-21"
+    assert answers.judge_models("gpt", AZURE, 200, b'{"data": [{"id": "gpt-4.1"}]}') == ("lists 1 models", [])
+
+
+def test_a_model_without_its_date_is_listed_with_it() -> None:
+    target = Target(base_url="https://h/v1", model="claude-haiku", dialect="messages")
+    listed = b'{"data": [{"id": "claude-haiku-20251001"}]}'
+
+    assert answers.judge_models("gpt", target, 200, listed) == ("lists claude-haiku", [])
+    chat = msgspec.structs.replace(target, dialect="chat-completions")
+    assert levels(answers.judge_models("gpt", chat, 200, listed)[1]) == ["warn"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "unverified"), [("groq", True), ("azure", True), ("llama.cpp", False), (None, False)]
+)
+def test_what_could_only_be_read_about_is_said_to_be(preset: str | None, unverified: bool) -> None:
+    found = answers.judge_preset("gpt", Target(base_url="https://h/v1", model="m", preset=preset))
+
+    assert levels(found) == ["ok"] * unverified
+    for finding in found:
+        assert finding.text.startswith(f"unverified: what preset {preset} says was read on 2026-")
+        assert "https://" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("hedge", "targets", "expected"),
+    [
+        ({"hedge_after_s": 1.0}, ("gpt",), ["warn"]),
+        ({"hedge_percentile": 0.9}, ("other", "gpt"), ["warn"]),
+        ({"hedge_after_s": 1.0}, ("gpt", "other"), []),
+        ({"hedge_after_s": 1.0}, ("gpt", "gpt"), []),
+        ({}, ("gpt",), []),
+    ],
+)
+def test_a_hedge_needs_another_target_behind_it(
+    hedge: dict[str, float], targets: tuple[str, ...], expected: list[str]
+) -> None:
+    target = msgspec.structs.replace(TARGET, **hedge)
+
+    found = answers.judge_hedge("gpt", target, {"m": Model(targets=targets)})
+
+    assert levels(found) == expected
+    assert [finding.text for finding in found] == [
+        f"has {key}, and no target that could start beside it" for key in hedge
+    ][: len(expected)]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,17 @@ from trunkline.ports import free_port
 CERTIFICATE = Path(__file__).with_name("upstream.pem")  # self-signed, for 127.0.0.1; its key is in there
 MODELS = '{"data": [{"id": "gpt"}]}'
 KEY = "sk-very-secret"
+MESSAGE = """\
+event: message_start
+data: {"type": "message_start", "message": {"id": "m", "role": "assistant", "usage": {"input_tokens": 1}}}
+
+event: content_block_start
+data: {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+
+event: content_block_delta
+data: {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hi"}}
+
+"""
 
 
 def configuration(base_url: str, more: str = "") -> str:
@@ -103,6 +114,36 @@ async def test_an_upstream_that_refuses_to_speak_is_found_only_by_a_token() -> N
     assert [finding.level for finding in free] == ["ok"]
     assert [finding.level for finding in paid] == ["ok", "fail"]
     assert "asked for a token" in paid[1].text
+
+
+async def test_a_target_is_asked_in_its_own_dialect_with_the_header_of_its_key() -> None:
+    async def speaks(exchange: Exchange) -> None:
+        if exchange.path.endswith("/models"):
+            await exchange.plain(200, MODELS)
+        else:
+            await exchange.begin()
+            await exchange.send(MESSAGE)
+
+    async with upstream(speaks) as fake:
+        found = await look(fake.url, 'dialect = "messages"\napi_key_env = "K"', spend=True, K=KEY)
+
+    assert [finding.level for finding in found] == ["ok"], found
+    assert "first token after" in found[0].text
+    assert [exchange.path for exchange in fake.seen] == ["/v1/models", "/v1/messages"]
+    assert [exchange.headers.get("x-api-key") for exchange in fake.seen] == [KEY, KEY]
+    assert [exchange.headers.get("anthropic-version") for exchange in fake.seen] == ["2023-06-01"] * 2
+    assert ["authorization" in exchange.headers for exchange in fake.seen] == [False, False]
+
+
+async def test_the_second_target_of_a_model_is_asked_itself() -> None:
+    async with upstream(lists) as first, upstream(lists) as second:
+        more = f'[targets.u]\nbase_url = "{second.url}"\nmodel = "gpt"\npreset = "vllm"\n'
+        settings = parse(configuration(first.url, more).replace('["t"]', '["t", "u"]'), {})
+        seen = await look_at_targets(settings, {}, spend=True)
+
+    assert [len(one.seen) for one in (first, second)] == [2, 2]
+    assert all("first token after" in one.rows()[0].text for one in seen)
+    assert [finding.text.split(":")[0] for finding in seen[1].findings] == ["unverified"]
 
 
 async def test_models_that_callers_name_are_not_asked_for_a_token() -> None:

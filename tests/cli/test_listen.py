@@ -97,6 +97,13 @@ async def test_records_that_were_removed_leave_no_trace(listener: Listener) -> N
     assert [one.id for one in await listener.records(last=10)] == ["turn_1", "turn_3"]
 
 
+async def test_an_empty_stream_has_no_records(listener: Listener) -> None:
+    """A new one says that its first number is 0; asking for that was an error."""
+    await make_turns(listener, 0)
+
+    assert await listener.records(last=10) == []
+
+
 async def test_a_line_without_streams_has_no_records_and_no_queues(listener: Listener) -> None:
     assert await listener.records(last=10) == []
     assert await listener.queues() == {}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Terminal, until
+from tests.own_terminal import own_terminal
 from trunkline.supervisor import DEATHS, DRAIN_RAN_OUT, Plan, StartFailed, Supervisor
 
 READY = "import json, os, signal, sys, time; print(json.dumps({'pid': os.getpid()}), flush=True); "
@@ -151,6 +152,41 @@ async def test_a_child_that_dies_while_others_stop_is_not_started_again(supervis
     assert not child.alive
 
 
+HEARS_HANG_UPS = f"""
+import signal, sys, time
+signal.signal(signal.SIGHUP, lambda *_: print("reload", file=sys.stderr, flush=True))
+{READY}
+while True:
+    time.sleep(60)
+"""
+
+
+async def test_a_reload_is_passed_on_to_those_that_know_how(supervisor: Supervisor, tmp_path: Path) -> None:
+    follows = await supervisor.start(plan(HEARS_HANG_UPS, tmp_path / "a.log", "child-0")._replace(reloads=True))
+    other = await supervisor.start(plan(HEARS_HANG_UPS, tmp_path / "b.log", "child-1"))
+
+    supervisor.reload()
+
+    await until(lambda: (tmp_path / "a.log").read_text() == "reload\n")
+    assert (tmp_path / "b.log").read_text() == ""
+    assert (follows.alive, other.alive) == (True, True)
+
+
+async def test_a_child_that_is_not_ready_is_reloaded_when_it_is(supervisor: Supervisor, tmp_path: Path) -> None:
+    """It may have read the file before it was changed, and a signal would end it."""
+    gate, log = tmp_path / "gate", tmp_path / "a.log"
+    code = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)\n{HEARS_HANG_UPS}"
+    starting = asyncio.create_task(supervisor.start(plan(code, log)._replace(reloads=True)))
+    await until(lambda: bool(supervisor.children) and supervisor.children[0].alive)
+
+    supervisor.reload()
+    gate.touch()
+
+    child = await starting
+    await until(lambda: log.read_text() == "reload\n")
+    assert child.alive
+
+
 async def test_a_second_ctrl_c_ends_everything_at_once(terminal: Terminal) -> None:
     parent = terminal.run_python(["-m", "tests.cli.parent", "deaf"])
     child = (await parent.first_line())["child"]
@@ -161,6 +197,15 @@ async def test_a_second_ctrl_c_ends_everything_at_once(terminal: Terminal) -> No
 
     assert await parent.exited(10) == 130
     assert child not in terminal.left()
+
+
+def test_a_terminal_that_goes_away_drains_everything() -> None:
+    with own_terminal(["-m", "tests.cli.parent"]) as parent:
+        assert "child" in parent.said()
+
+        parent.close_terminal()
+
+        assert (parent.said(), parent.exit_code()) == ("draining", 0)
 
 
 async def test_a_repeated_sigterm_does_not_cut_the_drain_short(terminal: Terminal) -> None:

@@ -21,6 +21,15 @@ def record(turn_id: str, *, outcome: Outcome = "completed", model: str = "echo",
     return TurnRecord(id=turn_id, model=model, outcome=outcome, **fields)  # type: ignore[arg-type]
 
 
+def test_a_worker_shows_what_its_breakers_pass_over() -> None:
+    seen = line()
+    seen.hear(
+        "default", Here(worker_id="one", models=(), slots=4, free=4, draining=False, config="c", open=("x",)), 1.0
+    )
+
+    assert [worker.open for worker in look(seen, 1.5).workers] == [("x",)]
+
+
 def line(*, window_s: float = 60.0) -> Line:
     """One whose history is known."""
     made = Line("127.0.0.1:4222", window_s=window_s, now=0.0)

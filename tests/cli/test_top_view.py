@@ -72,6 +72,19 @@ def drawn(figures: Figures, width: int, height: int, **how: bool) -> list[str]:
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
+def test_an_open_breaker_is_shown_with_the_workers_that_pass_its_target_over() -> None:
+    first, second = worker("first"), worker("second")
+    open_ones = (replace(first, open=("gpt", EVIL[:12])), replace(second, open=("gpt",)))
+    silent = (*open_ones, replace(first, id="third", state="silent", open=("gpt",)))
+
+    wide, small = drawn(some(workers=silent), 120, 30), drawn(some(workers=silent), 40, 12)
+
+    assert any("open breakers gpt (2), openai/?[2J? (1)" in line for line in wide)
+    assert any("open breakers gpt (2)" in line for line in small)
+    assert "open breakers gpt (2)" in view.text(some(workers=silent))
+    assert not any("open breakers" in line for line in drawn(some(), 120, 30))
+
+
 def test_a_usual_terminal_shows_everything() -> None:
     lines = drawn(some(), 80, 24)
 

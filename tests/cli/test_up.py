@@ -55,6 +55,7 @@ async def stopped(process: Process, terminal: Terminal, number: signal.Signals =
 
 SECRETS = {
     "TRUNKLINE_UPSTREAM__KEY_ENV": "SOME_KEY",
+    "TRUNKLINE_UPSTREAM__PRESET": "vllm",
     "SOME_KEY": "upstream-secret",
     "OPENAI_API_KEY": "openai-secret",
     "TRUNKLINE_API_KEYS": "me:caller-secret",
@@ -78,7 +79,7 @@ async def test_a_line_answers_says_where_it_is_and_leaves_nothing_behind(termina
     assert [len(said["admin"][kind]) for kind in ("edges", "workers")] == [2, 2]
     assert {pids["nats"], *pids["edges"], *pids["workers"]} == terminal.left().keys() - {up.pid}
     shared = {"TRUNKLINE_UPSTREAM__KEY_ENV": "SOME_KEY", "TRUNKLINE_UPSTREAM__MODEL": "some"}
-    shared["TRUNKLINE_UPSTREAM__URL"] = "http://127.0.0.1:9/v1"
+    shared |= {"TRUNKLINE_UPSTREAM__URL": "http://127.0.0.1:9/v1", "TRUNKLINE_UPSTREAM__PRESET": "vllm"}
     assert json.loads((data / "run.json").read_bytes()) == {**said, "environ": shared}
     assert [await workers_of(admin) for admin in said["admin"]["edges"]] == [2, 2]
     assert await ask(said["url"], key="caller-secret") == "hello there"

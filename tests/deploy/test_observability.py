@@ -15,6 +15,7 @@ import edge.app
 import workers.admin
 from bench.client import Call
 from bench.polling import until
+from protocol import reload
 from protocol.messages import Outcome
 from tests.broker.line_fixture import START_S, real_line
 from tests.deploy import compose
@@ -93,7 +94,7 @@ def test_only_outcomes_and_jobs_that_exist_are_selected() -> None:
     values = {(match.name, value) for match in matches for value in match.value.split("|")}
     jobs = {job["job_name"] for job in PROMETHEUS["scrape_configs"]}
 
-    assert {value for name, value in values if name == "outcome"} <= {*get_args(Outcome)}
+    assert {value for name, value in values if name == "outcome"} <= {*get_args(Outcome), *reload.OUTCOMES}
     assert {value for name, value in values if name == "job"} <= jobs
 
 

@@ -10,6 +10,7 @@ from bench.__main__ import main as bench
 from trunkline.__main__ import cli
 
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
+GOES_ON = ("|", ">")  # what comes then is the shell's
 STAYS = ("up", "edge", "worker")
 
 
@@ -33,6 +34,7 @@ class Call(NamedTuple):
 def call_of(words: list[str]) -> Call | None:
     """`make up ARGS=…` is `trunkline up …`, and so on; None: another program, or none of their commands."""
     words = words[next((n for n, word in enumerate(words) if not ASSIGNMENT.fullmatch(word)), len(words)) :]
+    words = words[: next((n for n, word in enumerate(words) if word in GOES_ON), len(words))]
     match words:
         case ["make", *rest]:
             args = [word.partition("=")[2] for word in rest if word.startswith("ARGS=")]
@@ -42,5 +44,5 @@ def call_of(words: list[str]) -> Call | None:
         case ["python" | ".venv/bin/python", "-m", "bench", name, *args]:
             return Call(bench, name, args)
         case ["trunkline" | ".venv/bin/trunkline", name, *args] if not name.startswith("-"):
-            return Call(cli, name, args)
+            return Call(cli, name, args[: args.index(">")] if ">" in args else args)
     return None

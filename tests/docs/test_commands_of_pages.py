@@ -17,13 +17,13 @@ from tests.docs.session import FRESH, Session, working_copy
 READ = [read(path) for path in PAGES]
 COMMANDS = [command for page in READ for command in page.commands]
 AT_MOST = {  # why a command is not typed, and how many may say so
-    "needs a container engine": 11,
+    "needs a container engine": 12,
     "needs leave to look into other processes": 2,
     "needs a package index": 1,
     "takes minutes": 5,
 }
-ELSEWHERE = {"tests/clients", "tests/jaeger"}  # each types what is tagged with its name
-OPTIONS_OF_COMPOSE = {"--build", "--no-deps", "--no-recreate", "--profile", "--scale", "--wait", "-d"}
+ELSEWHERE = {"tests/clients", "tests/faults", "tests/jaeger"}  # each types what is tagged with its name
+OPTIONS_OF_COMPOSE = {"--build", "--no-deps", "--no-recreate", "--profile", "--scale", "--wait", "-d", "-s"}
 
 
 def name_of(value: Page | Command) -> str:

@@ -7,7 +7,7 @@ from msgspec.structs import FieldInfo, fields
 
 from protocol.settings import TABLES
 from protocol.settings_source import variable_of
-from protocol.settings_types import Model, Target
+from protocol.settings_types import Model, Prices, Target
 
 PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
 
@@ -25,6 +25,8 @@ def shown(item: FieldInfo) -> str:
         return "unset"
     if isinstance(item.default, tuple):
         return ",".join(item.default) or "–"
+    if item.default == "":
+        return "–"
     if isinstance(item.default, bool):
         return str(item.default).lower()
     return str(item.default) if isinstance(item.default, str | int | float) else "–"
@@ -37,7 +39,11 @@ def test_every_setting_of_a_fixed_table_is_listed_with_its_variable_and_its_defa
 
 
 def test_every_key_of_a_model_and_of_a_target_is_listed_with_its_default() -> None:
-    kinds: dict[str, type[Struct]] = {"models.<name>": Model, "targets.<name>": Target}
+    kinds: dict[str, type[Struct]] = {
+        "models.<name>": Model,
+        "targets.<name>": Target,
+        "targets.<name>.prices": Prices,
+    }
     for heading, kind in kinds.items():
         expected = {item.name: shown(item) for item in fields(kind)}
         assert {key: cells[0] for key, cells in rows(heading).items()} == expected

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from edge.inbox import Lost
-from edge.turn import MAX_OFFERS, Close, End, Fail, Offer, Turn, add
+from edge.turn import MAX_OFFERS, Close, End, Fail, Offer, Turn, add, cost_of
 from protocol.errors import UpstreamError, WorkerLost
-from protocol.messages import Failed, Finished, OnLost, Reasoning, Text, ToolCall, Usage
+from protocol.messages import Attempt, Failed, Finished, OnLost, Reasoning, Text, ToolCall, Usage
 
 CALL = ToolCall(0, "i", "f", "{}")
 LOST = Lost("w")
@@ -152,3 +152,23 @@ def test_what_was_said_is_billed_once_however_many_claims_are_lost() -> None:
     made = after(made, Text("y" * 400))
     made.lost(LOST)
     assert made.spent == Usage(completion=200, estimated=True)
+
+
+def test_attempts_of_all_offers_are_one_list() -> None:
+    """A claim that was handed on has spent money too; one that was lost said nothing."""
+    made = turn("continue")
+    first, second, third = (Attempt(name, "answered") for name in "abc")
+    made.failed(Failed("draining", "stops", retryable=True, attempts=(first,)))
+    made.lost(LOST)
+
+    assert made.attempts((second, third)) == (first, second, third)
+
+
+@pytest.mark.parametrize(
+    ("costs", "expected"),
+    [((), None), ((None, None), None), ((None, 0.5), 0.5), ((0.1, 0.2), 0.3), ((0.0,), 0.0)],
+)
+def test_the_cost_of_a_turn_is_that_of_all_attempts_with_a_price(
+    costs: tuple[float | None, ...], expected: float | None
+) -> None:
+    assert cost_of(Attempt("a", "answered", cost=cost) for cost in costs) == expected

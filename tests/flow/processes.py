@@ -19,6 +19,7 @@ from tests.memory_bus import Server
 from tests.virtual_time import Simulation
 from workers.bus import WorkerBus
 from workers.metrics import Metrics as WorkerMetrics
+from workers.routes import Choice, route
 from workers.run import Runner
 from workers.serve import serve
 
@@ -167,7 +168,7 @@ class WorkerProcess(Process):
         drain_s: float,
     ) -> None:
         super().__init__(simulation, server, name)
-        self._target = target
+        self._route = route(Choice(target))
         self._limits = limits
         self._slots = slots
         self._pools = pools
@@ -191,7 +192,9 @@ class WorkerProcess(Process):
             observer=metrics,
         )
         await self.bus.open()
-        runner = Runner(lambda _: self._target, spans=Spans(), metrics=metrics, worker_id=self.name)
+        runner = Runner(
+            lambda _: self._route, spans=Spans(), metrics=metrics, worker_id=self.name, clock=self.loop.time
+        )
         async with asyncio.TaskGroup() as tasks:
             clock = tasks.create_task(self.bus.keep_time())
             self.drained = await serve(self.bus, runner.run, drain_s=self._drain_s, stop=self._stop)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from protocol.errors import ServiceError
 from protocol.messages import Finished, Frame, Job, Text, Usage
+from workers.targets import Patience
 
 Step = float | Frame | ServiceError
 """Wait so many seconds; say this; fail so."""
@@ -53,7 +54,7 @@ class ScriptedTarget:
         self._sayings = sayings
         self._script = script
 
-    async def stream(self, job: Job, *, headers: Mapping[str, str]) -> AsyncIterator[Frame]:
+    async def stream(self, job: Job, *, headers: Mapping[str, str], patience: Patience) -> AsyncIterator[Frame]:
         """See `Target.stream`."""
         saying = Saying(len(self._sayings), job, self._worker)
         self._sayings.append(saying)

@@ -11,6 +11,7 @@ from tests.flow.line import Line
 from tests.flow.target import Step, words
 
 TALK = words(1000, every_s=0.05)
+ASKED = 9  # tokens of "hello" with its role and what stands around a message, as they are counted here
 
 
 def test_a_caller_who_hangs_up_while_waiting_is_withdrawn() -> None:
@@ -221,7 +222,7 @@ def test_the_bill_of_a_turn_that_was_handed_on_has_each_claim_once() -> None:
         [record] = line.records
         heard = len(line.sayings[1].text)
         assert (record.outcome, record.offers) == ("interrupted", 2)
-        assert record.usage == Usage(prompt=2 + 2, completion=-(-heard // 4), estimated=True)  # "hello", asked twice
+        assert record.usage == Usage(prompt=2 * ASKED, completion=-(-heard // 4), estimated=True)  # asked twice
         assert record.cancel_ms is not None
         line.settle()
 
@@ -260,7 +261,7 @@ def test_the_bill_of_a_turn_that_was_handed_on_and_never_claimed_again_has_its_c
         line.until(lambda: line.records)
         [record] = line.records
         assert (record.outcome, record.offers) == ("interrupted", 2)
-        assert record.usage == Usage(prompt=2, estimated=True)  # "hello", asked once
+        assert record.usage == Usage(prompt=ASKED, estimated=True)  # asked once
         assert record.cancel_ms is None
         talking.hang_up()
         line.settle()

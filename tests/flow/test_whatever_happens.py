@@ -204,7 +204,7 @@ def check(client: Client, sayings: list[Saying], on_lost: OnLost) -> None:
     else:
         assert any(saying.text.startswith(text) for saying in sayings) or not text, f"{text} is of no one claim"
     if not client.is_stream and client.ended_well:
-        assert any(saying.text == text for saying in sayings), "a body that is not whole"
+        assert any(saying.job.said + saying.text == text for saying in sayings), "a body that is not whole"
     assert client.error is None or client.error["code"] in SORRY
     assert len({call["id"] for call in client.calls}) == len(client.calls) <= 1
 

@@ -13,6 +13,7 @@ from protocol.codec import Addressed
 from protocol.messages import (
     Answer,
     Ask,
+    Attempt,
     Cancel,
     Claimed,
     Control,
@@ -53,11 +54,22 @@ FRAMES: dict[str, tuple[Frame, list[Any]]] = {
     "tool call": (ToolCall(1, "id", "f", '{"a":1}'), ["x", 1, "id", "f", '{"a":1}']),
     "finished": (
         Finished("length", Usage(prompt=3), "gpt", Timings(1.5, 2.5)),
-        ["f", "length", {"prompt": 3}, "gpt", {"first_content_ms": 1.5, "total_ms": 2.5}],
+        ["f", "length", {"prompt": 3}, "gpt", {"first_content_ms": 1.5, "total_ms": 2.5}, []],
     ),
     "failed": (
         Failed("upstream_error", "why", "model", True, Usage(completion=1), "gpt"),
-        ["e", "upstream_error", "why", "model", True, {"completion": 1}, "gpt", {}, None],
+        ["e", "upstream_error", "why", "model", True, {"completion": 1}, "gpt", {}, None, []],
+    ),
+    "what was tried": (
+        Finished("stop", attempts=(Attempt("gpt", "answered", usage=Usage(3, 1), cost=0.5),)),
+        [
+            "f",
+            "stop",
+            {},
+            "",
+            {},
+            [{"target": "gpt", "outcome": "answered", "usage": {"prompt": 3, "completion": 1}, "cost": 0.5}],
+        ],
     ),
 }
 

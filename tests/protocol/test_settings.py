@@ -16,6 +16,8 @@ from protocol.settings import (
     missing_keys,
     parse,
 )
+from protocol.settings_source import value_of
+from protocol.settings_types import Words
 
 FRONT_DESK = """\
 [models.front-desk]
@@ -82,7 +84,11 @@ REFUSED: dict[str, tuple[str, dict[str, str], list[str]]] = {
     "models that are a list": ("models = []", {}, ["line 1", "write [models]"]),
     "a model that is a value": ("[models]\na = 1", {}, ["line 2", "write [models.a]"]),
     "a model without a target": ("[models.a]\npool = 'default'", {}, ["line 1", "[models.a]", "targets = "]),
-    "a model with two targets": (FRONT_DESK.replace('"gpt"', '"gpt", "b"'), {}, ["line 1", "2 targets", "for now"]),
+    "a model whose second target is nowhere": (
+        FRONT_DESK.replace('"gpt"', '"gpt", "b"'),
+        {},
+        ["line 2", "'b'; known: gpt; or add [targets.b]"],
+    ),
     "a model whose target is misspelt": (
         FRONT_DESK.replace('"gpt"', '"gtp"'),
         {},
@@ -102,6 +108,40 @@ REFUSED: dict[str, tuple[str, dict[str, str], list[str]]] = {
     "a target without a base URL": ("[targets.a]\nmodel = 'm'", {}, ["line 1", "[targets.a] needs base_url"]),
     "a base URL of another kind": (FRONT_DESK.replace("https:", "ftp:"), {}, ["line 5", "http://"]),
     "an unknown dialect": (FRONT_DESK + "dialect = 'telepathy'", {}, ["line 8", '"chat-completions"']),
+    "an unknown parameter that is refused": (FRONT_DESK + "refuses = ['temp']", {}, ["line 8", "refuses", '"top_p"']),
+    "a breaker that is always open": ("[breaker]\nfailures = 0", {}, ["line 2", "[breaker] failures", "more than 0"]),
+    "prices that are one number": (FRONT_DESK + "prices = 3", {}, ["line 8", "write [targets.gpt.prices]"]),
+    "a price of one half": (FRONT_DESK + "[targets.gpt.prices]\ninput = 1", {}, ["line 8", "needs output = …"]),
+    "a price that is text": (
+        FRONT_DESK + "[targets.gpt.prices]\ninput = 1\noutput = '2'",
+        {},
+        ["line 10", "[targets.gpt.prices] output is '2'", "per million tokens"],
+    ),
+    "an unknown key of prices": (
+        FRONT_DESK + "[targets.gpt.prices]\ninput = 1\noutput = 2\ncache = 1",
+        {},
+        ["line 11", "[targets.gpt.prices]", "did you mean cached?"],
+    ),
+    "a first content later than the end": (
+        FRONT_DESK + "first_content_s = 7\ntotal_s = 5",
+        {},
+        ["line 8", "first_content_s is 7 and total_s 5", "raise total_s"],
+    ),
+    "a hedge after the target is given up": (
+        FRONT_DESK + "hedge_after_s = 1.5",
+        {},
+        ["line 8", "hedge_after_s is 1.5 and first_content_s 1.5", "lower hedge_after_s"],
+    ),
+    "a target that leaves no time for the next": (
+        FRONT_DESK.replace('"gpt"]', '"gpt", "gpt"]') + "first_content_s = 8",
+        {},
+        ["line 8", "[targets.gpt] first_content_s", "budget_s 8", "model front-desk", "lower first_content_s"],
+    ),
+    "a budget that leaves no time for the next target": (
+        FRONT_DESK.replace('"gpt"]', '"gpt", "gpt"]') + "[turn]\nbudget_s = 1",
+        {},
+        ["line 9", "[turn] budget_s", "target gpt is 1.5", "raise budget_s"],
+    ),
     "an upstream without a model": (
         "",
         {"TRUNKLINE_UPSTREAM__URL": "http://localhost:1/v1"},
@@ -140,6 +180,27 @@ def test_the_file_is_read_into_typed_tables() -> None:
     assert settings.models["front-desk"].targets == ("gpt",)
     assert settings.targets["gpt"].api_key_env == "GPT_KEY"
     assert settings.targets["gpt"].first_content_s == 1.5
+
+
+def test_a_model_may_have_several_targets_and_one_of_them_twice() -> None:
+    settings = parse(
+        FRONT_DESK.replace('"gpt"]', '"gpt", "spare", "gpt"]') + FRONT_DESK.split("\n\n")[1].replace("gpt]", "spare]"),
+        {},
+    )
+
+    assert settings.models["front-desk"].targets == ("gpt", "spare", "gpt")
+
+
+def test_a_single_target_may_take_as_long_as_the_turn() -> None:
+    """Where no other is left, its `first_content_s` does not hold."""
+    assert parse(FRONT_DESK + "first_content_s = 20", {}).targets["gpt"].first_content_s == 20
+
+
+def test_prices_are_a_table_of_a_target() -> None:
+    prices = parse(FRONT_DESK + "[targets.gpt.prices]\ninput = 1\noutput = 2.5", {}).targets["gpt"].prices
+
+    assert prices is not None
+    assert (prices.input, prices.output, prices.cached) == (1.0, 2.5, None)
 
 
 def test_settings_do_not_change_once_read() -> None:
@@ -384,11 +445,23 @@ def test_the_digest_tells_configurations_apart_that_answer_differently() -> None
         parse(text, {}).digest()
         for text in ("", FRONT_DESK, FRONT_DESK + "stall_s = 9", "[turn]\nbudget_s = 3", "[builtin]\nenabled = false")
     }
+    digests |= {parse("[breaker]\nrequests = 9", {}).digest(), parse(FRONT_DESK + "preset = 'groq'", {}).digest()}
 
-    assert len(digests) == 5
+    assert len(digests) == 7
 
 
 def test_the_digest_ignores_what_no_answer_depends_on() -> None:
     environ = {"TRUNKLINE_EDGE__PORT": "1", "TRUNKLINE_API_KEYS": "a:b", "TRUNKLINE_WORKER__SLOTS": "3"}
 
     assert parse(FRONT_DESK, environ).digest() == parse("# the same\n" + FRONT_DESK, {}).digest()
+
+
+def test_a_value_that_is_right_costs_no_search_for_its_place() -> None:
+    """In a file with hundreds of targets that search takes longer than all the rest, and an edge reads it anew."""
+
+    def never() -> str:
+        raise AssertionError("looked for")
+
+    assert value_of("a word", Words, place=never, key="model") == "a word"
+    with pytest.raises(SettingsError, match="line 7 is 5; it must be"):
+        value_of(5, Words, place=lambda: "line 7", key="model")

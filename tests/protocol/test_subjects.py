@@ -20,6 +20,7 @@ TABLE = {
     "a pull": (NAMES.pull("w1", "default", 3), "tl.1.worker.w1.pull.default.3"),
     "no responders": (NAMES.gone("w1", "e1"), "tl.1.gone.w1.e1"),
     "presence": (NAMES.here("default"), "tl.1.here.default"),
+    "a sign of turns to come": (NAMES.warm("default"), "tl.1.warm.default"),
     "a record": (NAMES.turn("acme"), "tl.1.turn.acme"),
     "all records": (NAMES.all_turns, "tl.1.turn.>"),
     "the records' stream": (NAMES.turns, "tl_1_TURNS"),

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from ssl import SSLContext
 from typing import Any
 
 from tests.tcp import listening
@@ -58,6 +59,10 @@ class Exchange:
         self._writer.write(data)
         await self._writer.drain()
 
+    def half_close(self) -> None:
+        """Say that nothing more comes, and go on listening."""
+        self._writer.write_eof()
+
     def cut(self) -> None:
         """Close the connection in the middle of it."""
         self._writer.close()
@@ -74,11 +79,14 @@ class FakeUpstream:
         self.exchanges: asyncio.Queue[Exchange] = asyncio.Queue()
         self.seen: list[Exchange] = []
         self.connections = 0
+        self.open = 0  # of them
+        self.changed = asyncio.Condition()
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         connection = self.connections
+        await self._count(1)
         try:
             while True:
                 exchange = await self._read(reader, writer, connection)
@@ -95,6 +103,17 @@ class FakeUpstream:
                 if exchange.connection == connection:
                     exchange.gone.set()
             writer.close()
+            await self._count(-1)
+
+    async def _count(self, change: int) -> None:
+        async with self.changed:
+            self.open += change
+            self.changed.notify_all()
+
+    async def has_open(self, count: int) -> None:
+        """Wait until so many connections are open, no more and no fewer."""
+        async with asyncio.timeout(10), self.changed:
+            await self.changed.wait_for(lambda: self.open == count)
 
     async def _answer(self, exchange: Exchange) -> None:
         try:
@@ -112,9 +131,9 @@ class FakeUpstream:
 
 
 @asynccontextmanager
-async def upstream(answer: Answer) -> AsyncIterator[FakeUpstream]:
+async def upstream(answer: Answer, tls: SSLContext | None = None) -> AsyncIterator[FakeUpstream]:
     """A server for the length of a test."""
     fake = FakeUpstream(answer)
-    async with listening(fake.serve) as port:
-        fake.url = f"http://127.0.0.1:{port}/v1"
+    async with listening(fake.serve, tls) as port:
+        fake.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/v1"
         yield fake

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.errors import ContextTooLong, RateLimited, ServiceError, UpstreamError, UpstreamRefused
+from protocol.errors import ContentFiltered, ContextTooLong, RateLimited, ServiceError, UpstreamError, UpstreamRefused
 from protocol.messages import Finished, FinishReason, Frame, Reasoning, Refusal, Text, TokenLogprob, ToolCall, Usage
 from tests.workers.fake_upstream import DONE, chunk, says
-from workers.targets.chat_parser import MAX_LINE_BYTES, ChatParser
+from workers.targets.answer_events import MAX_LINE_BYTES
+from workers.targets.chat_parser import ChatParser
 from workers.targets.tool_calls import MAX_BYTES, made_up_id
+from workers.targets.upstream_errors import Fault
 
 Outcome = list[Frame | type[ServiceError] | str]
 STOP = Finished("stop")
@@ -224,17 +226,17 @@ CALLS: dict[str, tuple[str, Outcome]] = {
         call(0, "c1", "a", "{}") + call(1, "c2", "b", "{}") + chunk({"content": "x", "reasoning": "y"}) + ends(),
         [ToolCall(0, "c1", "a", "{}"), ToolCall(1, "c2", "b", "{}"), CALLED],
     ),
-    "arguments that are no object": (call(0, "c1", "a", "[1]") + ends("tool_calls"), [UpstreamError, "no object"]),
-    "arguments cut short": (call(0, "c1", "a", '{"x"') + ends("length"), [UpstreamError, "no object"]),
-    "arguments nested too deep": (call(0, "c1", "a", "[" * 5000) + ends(), [UpstreamError, "no object"]),
-    "no name": (call(0, "c1", None, "{}") + ends("tool_calls"), [UpstreamError, "without a name"]),
+    "arguments that are no object": (call(0, "c1", "a", "[1]") + ends("tool_calls"), [Fault, "no object"]),
+    "arguments cut short": (call(0, "c1", "a", '{"x"') + ends("length"), [Fault, "no object"]),
+    "arguments nested too deep": (call(0, "c1", "a", "[" * 5000) + ends(), [Fault, "no object"]),
+    "no name": (call(0, "c1", None, "{}") + ends("tool_calls"), [Fault, "without a name"]),
     "more after the end": (
         call(0, "c1", "a", "{}") + call(1, "c2", "b", "{}") + call(0, None, None, "more") + ends(),
-        [ToolCall(0, "c1", "a", "{}"), UpstreamError, "after their end"],
+        [ToolCall(0, "c1", "a", "{}"), Fault, "after their end"],
     ),
     "too many": (
         "".join(call(i, None, "a", "{}") for i in range(200)) + ends(),
-        [*[ToolCall(i, made_up_id("j", i), "a", "{}") for i in range(127)], UpstreamError, "more than 128"],
+        [*[ToolCall(i, made_up_id("j", i), "a", "{}") for i in range(127)], Fault, "more than 128"],
     ),
 }
 
@@ -249,6 +251,7 @@ BROKEN: dict[str, tuple[str | bytes, Outcome]] = {
     "JSON of another kind": ('{"models": []}', [UpstreamError, "no chat completion"]),
     "JSON cut short": ('{"choices": [{"mess', [UpstreamError, "no chat completion"]),
     "an empty answer": (chunk({"content": ""}) + ends(), [UpstreamError, "empty answer"]),
+    "a content filter before it": (chunk() + ends("content_filter"), [ContentFiltered, "'content_filter'"]),
     "only reasoning": (chunk({"reasoning": "hm"}) + ends(), [Reasoning("hm"), UpstreamError, "empty answer"]),
     "reasoning up to the limit": (
         chunk({"reasoning": "hm"}) + ends("max_tokens"),
@@ -260,6 +263,15 @@ BROKEN: dict[str, tuple[str | bytes, Outcome]] = {
     ),
     "a line of another shape": ('data: {"choices": {"delta": 7}}\n\n' + says("b"), [Text("b"), STOP]),
     "nested too deep": ('data: {"x": ' + "[" * 100_000 + "\n\n" + says("b"), [Text("b"), STOP]),
+    "half a surrogate pair at the end of its text": (
+        'data: {"choices":[{"delta":{"content":"a \\ud83d"}}]}\n\n'
+        'data: {"choices":[{"delta":{"content":"\\ude00b"}}]}\n\n' + ends(),
+        [Text("a "), Text("b"), STOP],
+    ),
+    "a whole pair beside half of one": (
+        'data: {"choices":[{"delta":{"content":"\\ud83d\\ude00 \\\\ud83d \\ud83d"}}]}\n\n' + ends(),
+        [Text("\U0001f600 \\ud83d "), STOP],
+    ),
     "a lone surrogate": ('data: {"choices":[{"delta":{"content":"\\ud83d"}}]}\n\n' + says("b"), [Text("b"), STOP]),
     "invalid UTF-8": (
         says("aXb").encode().replace(b"X", b"\xff"),
@@ -654,12 +666,12 @@ def test_a_thought_in_tags_is_progress_and_no_answer_yet() -> None:
 def test_a_line_over_a_megabyte_is_refused(stream: bytes) -> None:
     for size in (len(stream), 65_536):
         outcome = read(in_pieces(stream, size))
-        assert [type(item) for item in outcome] == [UpstreamError]
+        assert [type(item) for item in outcome] == [Fault]
         assert "longer than" in str(outcome[0])
 
 
 def test_tool_arguments_over_a_megabyte_are_refused() -> None:
     piece = call(0, "c1", "a", "x" * 1000).encode()
     outcome = read([piece] * (MAX_BYTES // 1000 + 1))
-    assert [type(item) for item in outcome] == [UpstreamError]
+    assert [type(item) for item in outcome] == [Fault]
     assert "over 1048576 bytes" in str(outcome[0])

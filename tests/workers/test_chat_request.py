@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from protocol.errors import UnsupportedValue
+from protocol.errors import UnsupportedParameter, UnsupportedValue
 from protocol.messages import (
     Format,
     ImagePart,
@@ -40,6 +40,12 @@ def test_where_a_target_stops_is_sent_beside_where_the_caller_wants_it() -> None
     own, callers = ("\n\n",), Sampling(stop=("a",))
     assert json.loads(request_body(job(), model="up", stop=own)) == {**PLAIN, "stop": ["\n\n"]}
     assert json.loads(request_body(job(sampling=callers), model="up", stop=own)) == {**PLAIN, "stop": ["a", "\n\n"]}
+
+
+def test_an_upstream_that_refuses_names_is_sent_none() -> None:
+    named = Message(role="user", content="hi", name="Ann")
+    sent = json.loads(request_body(job(messages=(named,)), model="up", refuses=("name",)))
+    assert sent["messages"] == [{"role": "user", "content": "hi"}]
 
 
 def test_a_plain_turn_sends_nothing_but_what_it_needs() -> None:
@@ -201,6 +207,31 @@ def test_the_token_limit_has_the_name_that_the_upstream_knows() -> None:
     body = json.loads(request_body(told, model="up", max_tokens_field="max_completion_tokens"))
     assert body["max_completion_tokens"] == 5
     assert "max_tokens" not in body
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "tools": {"tools": (A,)},
+    "tool_choice": {"tools": (A,), "tool_choice": ToolChoice("required")},
+    "response_format": {"response_format": Format("json_object")},
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_a_caller_cannot_do_without_is_refused_by_its_name(name: str) -> None:
+    """Before anything is sent: another target may know it."""
+    with pytest.raises(UnsupportedParameter) as raised:
+        request_body(job(**REFUSED[name]), model="up", refuses=(name,))
+    assert raised.value.param == name
+
+
+def test_what_a_caller_can_do_without_is_left_out() -> None:
+    told = job(tools=(A,), tool_choice=ToolChoice("auto"), sampling=Sampling(seed=1, stop=("a",), logprobs=True))
+    refuses = ("seed", "stop", "logprobs", "tool_choice", "user")
+    assert json.loads(request_body(told, model="up", refuses=refuses)) == PLAIN | {"tools": [WIRE_A]}
+
+
+def test_usage_is_asked_for_only_where_that_is_known() -> None:
+    assert "stream_options" not in json.loads(request_body(job(), model="up", asks_usage=False))
 
 
 def test_a_continuation_shows_the_model_its_half_answer() -> None:

@@ -118,6 +118,28 @@ def test_what_is_kept_for_asking_has_a_bound() -> None:
     assert delivery.next_seq == 21
 
 
+def test_what_a_try_has_brought_is_what_came_since_it_began() -> None:
+    delivery, _ = claimed()
+    delivery.emit(Text("a"))
+    begun = delivery.next_seq
+    delivery.emit(Text("b"))
+    delivery.emit(Text("c"))
+
+    assert delivery.since(begun) == [Text("b"), Text("c")]
+    assert delivery.since(delivery.next_seq) == []
+
+
+def test_of_a_try_that_brought_too_much_the_end_is_kept() -> None:
+    delivery, _ = claimed()
+    for number in range(20):
+        delivery.emit(Text(str(number) * (FRAME_BYTES // 4)))
+
+    kept = delivery.since(0)
+
+    assert kept[-1] == Text("19" * (FRAME_BYTES // 4))
+    assert len(kept) < 20
+
+
 texts = st.lists(st.text(min_size=1, max_size=5), max_size=12)
 
 

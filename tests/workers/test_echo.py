@@ -31,18 +31,22 @@ from protocol.messages import (
 )
 from tests.workers import virtual_time
 from tests.workers.target_jobs import job, user
+from workers.targets import Patience
 from workers.targets.echo import Echo
 from workers.targets.echo_commands import MAX_TOKENS
 from workers.targets.echo_script import GREETING, THOUGHTS, words
 
 Heard = list[tuple[float, Frame | ServiceError]]
+PATIENCE = Patience(8.0, 60.0)
 
 
 async def _listen(model: str, told: Job) -> Heard:
     heard: Heard = []
     now = asyncio.get_running_loop().time
     try:
-        async for frame in Echo(model).stream(told, headers={}):
+        async for frame in Echo(model).stream(
+            told, headers={}, patience=Patience(told.budget_ms / 1000, told.total_ms / 1000)
+        ):
             heard.append((round(now(), 6), frame))  # what came before an error is kept
     except ServiceError as error:
         heard.append((round(now(), 6), error))
@@ -165,7 +169,9 @@ def test_a_slow_listener_makes_no_later_token_late() -> None:
     async def listen_slowly() -> list[float]:
         loop = asyncio.get_running_loop()
         at = []
-        async for frame in Echo("echo").stream(job("a b c", metadata=commands(rate="10")), headers={}):
+        async for frame in Echo("echo").stream(
+            job("a b c", metadata=commands(rate="10")), headers={}, patience=PATIENCE
+        ):
             if isinstance(frame, Text):
                 at.append(round(loop.time(), 6))
                 await asyncio.sleep(0.09)
@@ -185,7 +191,7 @@ def test_an_unpaced_answer_lets_others_run() -> None:
                 await asyncio.sleep(0)
 
         task = asyncio.create_task(others())
-        async for _ in Echo("echo").stream(job("a", metadata=commands(tokens="1000")), headers={}):
+        async for _ in Echo("echo").stream(job("a", metadata=commands(tokens="1000")), headers={}, patience=PATIENCE):
             pass
         task.cancel()
         return turns
@@ -220,7 +226,9 @@ def test_reasoning_is_no_content_for_the_budget() -> None:
 def test_closing_it_ends_its_sleep() -> None:
     async def hang_up() -> float:
         loop = asyncio.get_running_loop()
-        async with aclosing(Echo("echo").stream(job("a b", metadata=commands(rate="0.1")), headers={})) as stream:
+        async with aclosing(
+            Echo("echo").stream(job("a b", metadata=commands(rate="0.1")), headers={}, patience=PATIENCE)
+        ) as stream:
             assert await anext(stream) == Text("a ")
             waiting = asyncio.ensure_future(anext(stream))
             await asyncio.sleep(1)

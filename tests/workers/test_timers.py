@@ -12,7 +12,21 @@ def told(deadlines: Deadlines) -> str:
 def test_until_content_only_the_budget_counts() -> None:
     deadlines = Deadlines(100.0, budget_s=8, stall_s=3, total_s=60)
     assert deadlines.due == 108
-    assert told(deadlines) == "target 't': no content within 8 s"
+    assert told(deadlines) == "target 't': no content within 8 s (the turn's budget)"
+
+
+def test_where_another_target_is_left_the_first_content_has_a_time_of_its_own() -> None:
+    deadlines = Deadlines(100.0, budget_s=8, stall_s=3, total_s=60, first_content_s=1.5)
+    assert deadlines.due == 101.5
+    assert told(deadlines) == "target 't': no content within 1.5 s (first_content_s)"
+    deadlines.progress(101.0)
+    assert deadlines.due == 104
+
+
+def test_the_turns_budget_counts_where_it_is_shorter() -> None:
+    deadlines = Deadlines(100.0, budget_s=1, stall_s=3, total_s=60, first_content_s=1.5)
+    assert deadlines.due == 101
+    assert told(deadlines) == "target 't': no content within 1 s (the turn's budget)"
 
 
 def test_progress_buys_the_stall_time() -> None:
@@ -21,7 +35,7 @@ def test_progress_buys_the_stall_time() -> None:
     assert deadlines.due == 104
     deadlines.progress(120.0)
     assert deadlines.due == 123
-    assert told(deadlines) == "target 't': stalled for 3 s"
+    assert told(deadlines) == "target 't': stalled for 3 s (stall_s)"
 
 
 def test_the_total_bounds_everything() -> None:
@@ -29,7 +43,7 @@ def test_the_total_bounds_everything() -> None:
     assert deadlines.due == 105
     deadlines.progress(104.0)
     assert deadlines.due == 105
-    assert told(deadlines) == "target 't': not at its end within 5 s"
+    assert told(deadlines) == "target 't': not at its end within 5 s (total_s)"
 
 
 def test_after_a_finish_reason_little_is_waited_for() -> None:

@@ -6,15 +6,18 @@ from datetime import UTC, datetime
 import pytest
 
 from protocol.errors import (
+    ContentFiltered,
     ContextTooLong,
+    KeyRefused,
     NotReady,
+    QuotaGone,
     RateLimited,
     ServiceError,
     UpstreamError,
     UpstreamRefused,
     UpstreamTimeout,
 )
-from workers.targets.upstream_errors import from_status, retry_after_s
+from workers.targets.upstream_errors import from_object, from_status, retry_after_s
 
 NOW = datetime(2026, 11, 21, 8, 0, 0, tzinfo=UTC)
 KEY = "sk-very-secret"
@@ -36,8 +39,26 @@ TABLE: list[tuple[int, str, type[ServiceError], str]] = [
     (400, says("too long", code="context_length_exceeded"), ContextTooLong, "too long"),
     (400, says("too long", type="exceed_context_size_error", code=400), ContextTooLong, "too long"),
     (400, '{"object": "error", "message": "maximum context length is 5", "code": 400}', ContextTooLong, "is 5"),
-    (401, says(f"Incorrect key {KEY}"), UpstreamError, "refused its key (401): see its api_key_env"),
-    (403, says("not your model"), UpstreamError, "refused its key (403)"),
+    (400, says("Your credit balance is too low", type="invalid_request_error"), QuotaGone, "balance is too low"),
+    (400, says("Output blocked by content filtering policy"), ContentFiltered, "blocked by"),
+    (
+        400,
+        says("input length and `max_tokens` exceed context limit: 9 + 2 > 10"),
+        ContextTooLong,
+        "exceed context limit",
+    ),
+    (529, says("Overloaded", type="overloaded_error"), UpstreamError, "answered 529: Overloaded"),
+    (401, says(f"Incorrect key {KEY}"), KeyRefused, "refused its key (401): see its api_key_env"),
+    (403, says("not your model"), KeyRefused, "refused its key (403)"),
+    (400, says(f"key {KEY}?", type="authentication_error"), KeyRefused, "refused its key (400)"),
+    (400, says("filtered", code="content_filter", innererror={}), ContentFiltered, "answered 400: filtered"),
+    (400, says("flagged", code="invalid_prompt"), ContentFiltered, "flagged"),
+    (400, says("prompt is too long: 3 tokens > 2 maximum", type="invalid_request_error"), ContextTooLong, "3 tokens"),
+    (400, says("the request exceeds the available context size"), ContextTooLong, "available"),
+    (400, says("Your input exceeds the context window of this model."), ContextTooLong, "window"),
+    (402, says("Insufficient Balance"), QuotaGone, "Insufficient Balance"),
+    (425, "", UpstreamError, "answered 425"),
+    (529, says("Overloaded", type="overloaded_error"), UpstreamError, "Overloaded"),
     (404, says("no model x"), UpstreamError, "no model x"),
     (404, "<html>", UpstreamError, "see its base_url and model"),
     (408, "", UpstreamTimeout, "answered 408"),
@@ -79,11 +100,35 @@ def test_an_upstreams_sentence_is_bounded() -> None:
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("2", 2), ("1.2", 2), ("Sat, 21 Nov 2026 08:00:30 GMT", 30), ("soon", None), ("9" * 400, 86_400)],
+    [("2", 2), ("1.2", 1.2), ("Sat, 21 Nov 2026 08:00:30 GMT", 30), ("soon", None), ("9" * 400, 86_400)],
 )
-def test_how_long_to_wait_is_passed_on(value: str, seconds: int | None) -> None:
+def test_how_long_to_wait_is_passed_on(value: str, seconds: float | None) -> None:
     assert error(429, Retry_After=value).retry_after_s == seconds
     assert error(503, Retry_After=value).retry_after_s == seconds
+
+
+def test_milliseconds_are_finer_where_they_are_told() -> None:
+    assert error(429, retry_after_ms="250", Retry_After="1").retry_after_s == 0.25
+    assert error(429, retry_after_ms="soon", Retry_After="1").retry_after_s == 1
+
+
+IN_A_STREAM: list[tuple[object, type[ServiceError]]] = [
+    ({"message": "x", "code": 429}, RateLimited),
+    ({"message": "x", "code": 400}, UpstreamRefused),
+    ({"message": "x", "code": 401}, KeyRefused),
+    ({"message": f"bad key {KEY}", "type": "authentication_error"}, KeyRefused),
+    ({"message": "x", "code": "content_filter"}, ContentFiltered),
+    ({"message": "x", "type": "overloaded_error"}, UpstreamError),
+    ({"message": "x", "type": "server_error"}, UpstreamError),
+    ("x", UpstreamError),
+]
+
+
+@pytest.mark.parametrize(("told", "kind"), IN_A_STREAM)
+def test_an_error_inside_a_success_has_the_same_classes(told: object, kind: type[ServiceError]) -> None:
+    failure = from_object(told, target="gpt", key=KEY)
+    assert type(failure) is kind
+    assert KEY not in str(failure)
 
 
 def test_both_forms_of_retry_after() -> None:

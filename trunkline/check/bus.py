@@ -41,7 +41,7 @@ async def look_at_bus(settings: Settings, run: dict[str, Any]) -> BusSeen:
         return BusSeen([_no_line(settings)])
     try:
         async with listen(replace(settings, nats=replace(settings.nats, url=url))) as listener:
-            return await _look(settings, listener, "" if url else ", the default address")
+            return await _look(settings, listener, "" if url else ", the default address", _pids(run))
     except Disconnected as error:
         return BusSeen([unseen(SECTION, "server", str(error), _cure(str(error), settings))])
 
@@ -66,7 +66,7 @@ def _cure(why: str, settings: Settings) -> str:
     return "see the log of that `trunkline up`, or start it again"
 
 
-async def _look(settings: Settings, listener: Listener, note: str) -> BusSeen:
+async def _look(settings: Settings, listener: Listener, note: str, pids: list[int]) -> BusSeen:
     said = listener.server
     where = ok(SECTION, "server", f"{said.server_name or 'a server'} at {said.address}{note}")
     findings = [where, server.judge_version(said), server.judge_jetstream(said), server.judge_payload(said)]
@@ -79,8 +79,14 @@ async def _look(settings: Settings, listener: Listener, note: str) -> BusSeen:
         tasks.create_task(_listen(roll))
     stream_findings, readings = streams.result()
     workers = roll.workers
-    findings += stream_findings + judge_workers(settings, workers, own_version())
+    findings += stream_findings + judge_workers(settings, workers, own_version(), pids)
     return BusSeen(findings, reached=True, workers=workers, readings=readings)
+
+
+def _pids(run: dict[str, Any]) -> list[int]:
+    """The processes of the line that runs here that read their configuration again on SIGHUP."""
+    pids = run.get("pids") or {}
+    return [*pids.get("edges", []), *pids.get("workers", [])]
 
 
 async def _listen(roll: Roll) -> None:

@@ -6,16 +6,16 @@ import ssl
 from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Any, cast
 
 import aiohttp
+import msgspec
 from aiohttp import ClientSession, ClientTimeout
 from msgspec import Struct, field
 
 from protocol.errors import ServiceError
 from protocol.ids import new_turn_id
 from protocol.messages import Job, Message, Reasoning, Sampling
-from protocol.settings import Settings, Target, missing_keys
+from protocol.settings import Model, Settings, Target, missing_keys
 from trunkline.check import answers
 from trunkline.check.answers import (
     ANY,
@@ -23,13 +23,17 @@ from trunkline.check.answers import (
     judge_certificate,
     judge_connect,
     judge_first_token,
+    judge_hedge,
     judge_models,
+    judge_preset,
     models_url,
 )
 from trunkline.check.clock import Reading, http_reading
 from trunkline.check.findings import Finding, fail, ok, told, warn
-from workers.targets.build import build_targets
-from workers.targets.chat_completions import AUDIBLE, open_session
+from workers.targets import Patience
+from workers.targets.build import DIALECTS, build_upstreams
+from workers.targets.connections import open_session
+from workers.targets.upstream import AUDIBLE
 
 SECTION = answers.SECTION
 RESOLVE_S, CONNECT_S, ANSWER_S = 3.0, 5.0, 5.0
@@ -90,10 +94,7 @@ class _Look:
 
     async def run(self, *, spend: bool) -> TargetSeen:
         host, port, tls = address(self._target.base_url)
-        if self._models() == []:
-            self._seen.findings.append(
-                warn(SECTION, self._seen.name, "no model uses it", "name it in a model's targets, or remove it")
-            )
+        self._judge_settings()
         if not (await self._resolves(host, port) and await self._connects(host, port, tls=tls)):
             return self._seen
         if self._key or not self._target.api_key_env:
@@ -102,8 +103,17 @@ class _Look:
                 await self._spend()
         return self._seen
 
-    def _models(self) -> list[str]:
-        return [name for name, model in self._settings.models.items() if self._seen.name in model.targets]
+    def _judge_settings(self) -> None:
+        """What is known of it before it is asked."""
+        name, models = self._seen.name, self._models()
+        if not models:
+            self._seen.findings.append(
+                warn(SECTION, name, "no model uses it", "name it in a model's targets, or remove it")
+            )
+        self._seen.findings += [*judge_preset(name, self._target), *judge_hedge(name, self._target, models)]
+
+    def _models(self) -> dict[str, Model]:
+        return {name: model for name, model in self._settings.models.items() if self._seen.name in model.targets}
 
     def _fail(self, text: str, cure: str) -> bool:
         self._seen.findings.append(fail(SECTION, self._seen.name, text, cure))
@@ -149,10 +159,10 @@ class _Look:
     async def _lists(self) -> bool:
         """GET the list of models, which costs nothing."""
         asked = datetime.now(UTC)
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        headers = DIALECTS[self._target.dialect].headers(self._target, self._key) | {"Accept": "application/json"}
         try:
             async with self._session.get(
-                models_url(self._target.base_url),
+                models_url(self._target),
                 headers=headers,
                 allow_redirects=False,
                 timeout=ClientTimeout(total=ANSWER_S),
@@ -170,24 +180,26 @@ class _Look:
 
     async def _spend(self) -> None:
         """Ask for a few tokens and hang up at the first one, with the code that answers turns."""
-        models = [model for model in self._models() if ANY not in model]
+        models = [model for model in self._models() if ANY not in (model, self._target.model)]
         if not models:
             self._seen.phrases.append("no token asked for: callers name its models")
             return
-        turn = self._settings.turn
+        budget_s = self._settings.turn.budget_s
         job = Job(
             id=new_turn_id(),
             model=models[0],
             messages=QUESTION,
-            budget_ms=int(turn.budget_s * 1000),
-            total_ms=int(turn.budget_s * 1000),
+            budget_ms=int(budget_s * 1000),
+            total_ms=int(budget_s * 1000),
             sampling=Sampling(max_tokens=MOST_TOKENS),
         )
-        target = build_targets(self._settings, self._environ, self._session)(models[0])
+        alone = msgspec.structs.replace(self._settings, targets={self._seen.name: self._target})
+        target = build_upstreams(alone, self._environ, self._session)[self._seen.name]
         loop = asyncio.get_running_loop()
         start = loop.time()
         try:
-            async with aclosing(cast(Any, target.stream(job, headers={}))) as frames:
+            frames = target.stream(job, headers={}, patience=Patience(budget_s, budget_s))
+            async with aclosing(frames):
                 async for frame in frames:
                     if isinstance(frame, (*AUDIBLE, Reasoning)):
                         self._seen.add(judge_first_token(self._seen.name, self._target, loop.time() - start))

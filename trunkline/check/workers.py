@@ -7,7 +7,7 @@ from msgspec import Struct
 from protocol.messages import Here
 from protocol.settings import Settings
 from trunkline.check.findings import Finding, fail, ok, warn
-from trunkline.check.sizes import listed
+from trunkline.check.sizes import listed, number
 
 SECTION = "workers"
 
@@ -36,10 +36,14 @@ class Roll:
         return [self._workers[worker_id] for worker_id in sorted(self._workers)]
 
 
-def judge_workers(settings: Settings, workers: Sequence[Worker], version: str) -> list[Finding]:
-    """Each worker, then what they say together."""
-    each = [_judge_worker(worker, settings.digest(), version) for worker in workers]
-    return [*each, *_odd_pools(workers), *_full_pools(workers), *_unserved(settings, workers)]
+def judge_workers(
+    settings: Settings, workers: Sequence[Worker], version: str, pids: Sequence[int] = ()
+) -> list[Finding]:
+    """Each worker, then what they say together. `pids`: the edges and workers of the line that runs here."""
+    reload = f"`kill -HUP {' '.join(map(str, pids))}`" if pids else "`kill -HUP` its process"
+    each = [_judge_worker(worker, settings.digest(), version, reload) for worker in workers]
+    together = [*_odd_pools(workers, reload), *_full_pools(workers), *_unserved(settings, workers, reload)]
+    return [*each, *together, *_open_targets(workers)]
 
 
 def serving(settings: Settings, workers: Sequence[Worker]) -> set[str]:
@@ -48,7 +52,7 @@ def serving(settings: Settings, workers: Sequence[Worker]) -> set[str]:
     return {target for name in models & settings.models.keys() for target in settings.models[name].targets}
 
 
-def _judge_worker(worker: Worker, digest: str, version: str) -> Finding:
+def _judge_worker(worker: Worker, digest: str, version: str, reload: str) -> Finding:
     here = worker.here
     said = [
         f"{'pool' if len(worker.pools) == 1 else 'pools'} {', '.join(sorted(worker.pools))}",
@@ -59,7 +63,10 @@ def _judge_worker(worker: Worker, digest: str, version: str) -> Finding:
     ]
     text = "; ".join(said)
     if here.config != digest:
-        cure = f"give `check` the file and environment of that worker, or restart it with these ({digest})"
+        cure = (
+            f"{reload} has it read its file again; else give `check` that worker's file and environment, or restart it "
+            f"with these ({digest})"
+        )
         return warn(SECTION, here.worker_id, f"{text}: not this configuration", cure)
     if here.version != version:
         return warn(
@@ -68,7 +75,7 @@ def _judge_worker(worker: Worker, digest: str, version: str) -> Finding:
     return ok(SECTION, here.worker_id, text)
 
 
-def _odd_pools(workers: Sequence[Worker]) -> list[Finding]:
+def _odd_pools(workers: Sequence[Worker], reload: str) -> list[Finding]:
     """Workers of one pool that answer differently: which one a turn meets is chance."""
     found = []
     for pool in _pools(workers):
@@ -78,7 +85,8 @@ def _odd_pools(workers: Sequence[Worker]) -> list[Finding]:
             text = (
                 f"its workers have different configurations ({', '.join(configs)}), so turns are answered differently"
             )
-            found.append(fail(SECTION, f"pool {pool}", text, "restart the workers that have the old one"))
+            cure = f"have those with the old one read theirs again ({reload}), or restart them"
+            found.append(fail(SECTION, f"pool {pool}", text, cure))
     return found
 
 
@@ -92,7 +100,7 @@ def _full_pools(workers: Sequence[Worker]) -> list[Finding]:
     return found
 
 
-def _unserved(settings: Settings, workers: Sequence[Worker]) -> list[Finding]:
+def _unserved(settings: Settings, workers: Sequence[Worker], reload: str) -> list[Finding]:
     """Models of this configuration that no living worker of their pool answers."""
     found = []
     for pool in sorted({model.pool for model in settings.models.values()}):
@@ -104,7 +112,19 @@ def _unserved(settings: Settings, workers: Sequence[Worker]) -> list[Finding]:
             found.append(fail(SECTION, f"pool {pool}", text, f"start one: {_start(pool)}"))
         elif unserved:
             text = f"its workers do not know {listed(unserved)}"
-            found.append(fail(SECTION, f"pool {pool}", text, "restart them with this configuration"))
+            cure = f"have them read this configuration ({reload}), or restart them with it"
+            found.append(fail(SECTION, f"pool {pool}", text, cure))
+    return found
+
+
+def _open_targets(workers: Sequence[Worker]) -> list[Finding]:
+    """Targets that failed so often that workers pass them over."""
+    found = []
+    for target in sorted({target for worker in workers for target in worker.here.open}):
+        ids = [worker.here.worker_id for worker in workers if target in worker.here.open]
+        text = f"its circuit breaker is open in {len(ids)} of {number(len(workers), 'worker')} ({listed(ids)})"
+        cure = "see the upstream's own state; turns pass it over where another target is left, and soon try it again"
+        found.append(warn(SECTION, f"target {target}", text, cure))
     return found
 
 

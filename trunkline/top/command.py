@@ -14,14 +14,11 @@ from protocol import process
 from protocol.settings import Settings, SettingsError
 from protocol.settings_source import value_of
 from protocol.settings_types import HttpUrl
-from protocol.streams import StreamError
 from protocol.wire import Disconnected
 from trunkline import run_file
-from trunkline.listen import DEFAULT_URL, Listener, listen
+from trunkline.listen import DEFAULT_URL, listen
 from trunkline.top import terminal, view
 from trunkline.top.watch import Watch, Where
-
-SWITCHED_OFF = (10039, 10076)  # JetStream's answer where an account, or the server, has none
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -61,7 +58,7 @@ async def _run(settings: Settings, order: Order, admins: tuple[str, ...]) -> int
     ours = nats == _address(str(run_file.read(data).get("nats")))  # else what runs here is another line
     where = Where(admins=admins, data=data if ours else None)
     async with listen(settings) as listener:
-        await process.open_bus(_has_streams(listener))
+        await process.open_bus(listener.has_streams())
         async with Watch(listener, where, nats=nats, window_s=order.window_s, every_s=order.every_s) as watch:
             console = Console(highlight=False)
             if order.once or order.as_json or not terminal.fits(console):
@@ -70,17 +67,6 @@ async def _run(settings: Settings, order: Order, admins: tuple[str, ...]) -> int
             else:
                 await _show(watch, order, console)
     return 0
-
-
-async def _has_streams(listener: Listener) -> None:
-    """Raises StreamError, NoResponders: it never will. A cluster that is just now without an answer can be watched."""
-    try:
-        await listener.ask("INFO")
-    except TimeoutError:
-        return
-    except StreamError as error:
-        if error.code in SWITCHED_OFF:
-            raise
 
 
 async def _show(watch: Watch, order: Order, console: Console) -> None:

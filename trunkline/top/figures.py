@@ -33,6 +33,7 @@ class WorkerRow(Struct, frozen=True, kw_only=True):
     busy: int
     heard_s: float  # since it said anything
     config: str  # hash of its settings
+    open: tuple[str, ...] = ()  # targets that its circuit breakers pass over now
 
 
 class EdgeRow(Struct, frozen=True, kw_only=True):

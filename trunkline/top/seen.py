@@ -148,6 +148,7 @@ class Line:
             busy=max(0, here.slots - here.free),
             heard_s=max(0.0, then - worker.at),
             config=here.config,
+            open=here.open,
         )
 
     def _newest_errors(self) -> list[_Ended]:

@@ -1,5 +1,6 @@
 """Figures in, lines out: for a terminal of any size, and as plain text. Pure, except that times of day are local."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from io import StringIO
 
@@ -26,6 +27,7 @@ queued      jobs that wait for a free slot, in the JOBS streams
 first       request to first content, of the turns that ended in the window
 cancel      hang-up to upstream closed: how fast a barge-in stops the model
 interrupted the caller hung up or spoke; no error
+breakers    open: targets that fail, and how many workers pass them over
 silent      a worker that was not heard for 3 s; left: after a drain
 """
 
@@ -96,6 +98,7 @@ def _head(figures: Figures, width: int, *, brief: bool) -> list[Text]:
     groups = [_load(figures), _times(figures), _outcomes(figures)]
     if brief:
         groups = [[*_load(figures)[:3], *_times(figures)[:1], _failed(figures)]]
+    groups.append(_open(figures))
     return [*said, *(line for group in groups for line in packed(group, width))]
 
 
@@ -135,6 +138,13 @@ def _outcomes(figures: Figures) -> list[Text]:
         if count or outcome in STYLES:
             said.append(_figure(outcome, str(count), STYLES.get(outcome, "bold red")))
     return said
+
+
+def _open(figures: Figures) -> list[Text]:
+    """Targets that workers pass over now, with how many of them do; nothing where none is."""
+    counted = Counter(target for worker in figures.workers if worker.state == "up" for target in worker.open)
+    said = ", ".join(f"{plain(target)} ({count})" for target, count in sorted(counted.items()))
+    return [_figure("open breakers", said, "bold red")] if said else []
 
 
 def _failed(figures: Figures) -> Text:

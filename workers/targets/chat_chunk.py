@@ -10,6 +10,8 @@ from msgspec import Struct
 
 from protocol.codec import DecodeError
 from protocol.messages import TokenLogprob, Usage
+from workers.targets.answer_events import as_text
+from workers.targets.logprobs import logprobs_of
 
 
 class Function(Struct, gc=False):
@@ -46,28 +48,20 @@ class Chunk(Struct, gc=False):
     error: Any = None
 
 
-class _Logprob(Struct, gc=False):
-    token: str
-    logprob: float
-    bytes: tuple[int, ...] | None = None
-    top_logprobs: tuple["_Logprob", ...] | None = None
-
-
-class _Logprobs(Struct, gc=False):
-    content: tuple[_Logprob, ...] | None = None
-
-
 _decoder = msgspec.json.Decoder(Chunk)
 
 
 def decoded(data: bytes) -> Chunk | None:
-    """An event's data; None: it is no chat completion."""
+    """An event's data; None: it is no chat completion, or has to be mended first."""
     try:
         return _decoder.decode(data)
-    except UnicodeDecodeError:
-        return decoded(data.decode("utf-8", "replace").encode())
     except DecodeError:
         return None
+
+
+def mended(data: bytes) -> Chunk | None:
+    """The same of an event that could not be read, without what is no text."""
+    return decoded(as_text(data))
 
 
 def only_text(chunk: Chunk) -> str:
@@ -98,44 +92,20 @@ def usage_of(told: Any) -> Usage | None:
     if not told or not isinstance(told, dict):
         return None
     return Usage(
-        prompt=_count(told, "prompt_tokens"),
-        completion=_count(told, "completion_tokens"),
-        cached=_count(told.get("prompt_tokens_details"), "cached_tokens"),
-        reasoning=_count(told.get("completion_tokens_details"), "reasoning_tokens"),
+        prompt=count_of(told, "prompt_tokens"),
+        completion=count_of(told, "completion_tokens"),
+        cached=count_of(told.get("prompt_tokens_details"), "cached_tokens"),
+        reasoning=count_of(told.get("completion_tokens_details"), "reasoning_tokens"),
     )
 
 
-def _count(told: Any, name: str) -> int:
+def count_of(told: Any, name: str) -> int:
     """A number of tokens; 0 where there is none."""
     value = told.get(name) if isinstance(told, dict) else None
     is_count = isinstance(value, int | float) and 0 <= value < 2**53  # what a double holds: the bus takes 64 bits
     return int(value) if is_count and value is not None else 0
 
 
-def logprobs_of(told: Any) -> tuple[TokenLogprob, ...]:
+def likely(told: Any) -> tuple[TokenLogprob, ...]:
     """A choice's log probabilities; none where they cannot be read."""
-    try:
-        entries = msgspec.convert(told, _Logprobs).content or ()
-    except msgspec.ValidationError:
-        return ()
-    return tuple(_logprob(entry) for entry in entries)
-
-
-def _logprob(entry: _Logprob) -> TokenLogprob:
-    likeliest = tuple(_logprob(top) for top in entry.top_logprobs or ())
-    return TokenLogprob(entry.token, entry.logprob, entry.bytes, likeliest)
-
-
-def of_the_end(text: str, entries: tuple[TokenLogprob, ...]) -> tuple[TokenLogprob, ...]:
-    """Those of the last tokens that are this text, exactly, else none: what precedes it was thought, or a tag."""
-    first, rest = len(entries), text.encode(errors="replace")
-    while first and rest and rest.endswith(token := _bytes_of(entries[first - 1])):
-        first -= 1
-        rest = rest.removesuffix(token)
-    return () if rest else entries[first:]
-
-
-def _bytes_of(entry: TokenLogprob) -> bytes:
-    """A token may be a part of a character: its bytes count, where they are told."""
-    told = entry.bytes
-    return bytes(told) if told and all(0 <= byte < 256 for byte in told) else entry.token.encode(errors="replace")
+    return logprobs_of(told.get("content")) if isinstance(told, dict) else ()

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from protocol import sse
-from protocol.errors import UpstreamError
-from protocol.messages import Finished, FinishReason, Frame, Reasoning, Refusal, Text, TokenLogprob, Usage
+from protocol.errors import ContentFiltered, ServiceError, UpstreamError
+from protocol.messages import Finished, FinishReason, Frame, Text, Usage
 from workers.targets import upstream_errors
+from workers.targets.answer_events import AnswerEvents
 from workers.targets.chat_chunk import (
     Choice,
     Chunk,
@@ -20,17 +20,15 @@ from workers.targets.chat_chunk import (
     Function,
     content_of,
     decoded,
-    logprobs_of,
-    of_the_end,
+    likely,
+    mended,
     only_text,
     usage_of,
 )
-from workers.targets.thinking import Thinking
+from workers.targets.spoken import Spoken
 from workers.targets.tool_calls import CallCollector, Fragment
 
 SPEECH_BYTES = 16 << 10  # far below what a frame may hold
-MAX_LINE_BYTES = 1024 * 1024  # a chunk is some hundred bytes; a whole tool call in one may be long
-BOM = b"\xef\xbb\xbf"
 
 REASONS: dict[str, FinishReason] = {
     "length": "length",
@@ -68,26 +66,30 @@ class ChatParser:
         self._target = target
         self._key = key
         self._may_be_empty = may_be_empty
-        self._head: bytes | None = b""  # until the first visible byte tells which kind of body this is
-        self._body: bytearray | None = None  # of a body that is one JSON object
-        self._events = sse.EventReader(limit_bytes=MAX_LINE_BYTES)
+        self._events = AnswerEvents(target=target)
+        self._spoken = Spoken(thinks_first=thinks_first)
         self._calls = CallCollector(job_id=job_id, limit=max_calls)
-        self._logprobs: tuple[TokenLogprob, ...] = ()  # of tokens whose text is still to come
-        self._mixed = False  # some of them may be of a thought, a tag or a call
-        self._thinking = Thinking(inside=thinks_first)
         self._reason: str | None = None
         self._understood = False
-        self._audible = False
         self.done = False  # [DONE] was read: nothing after it counts
         self.skipped = 0  # events that could not be read
+        self.faults: set[str] = set()  # kinds of what was wrong and could be lived with
         self.usage: Usage | None = None  # as the upstream told it
-        self.said_chars = 0  # of every kind of frame, for an estimate
-        self.thought_chars = 0  # of reasoning, which is among them
+
+    @property
+    def said_chars(self) -> int:
+        """Of every kind of frame, for an estimate."""
+        return self._spoken.said_chars
+
+    @property
+    def thought_chars(self) -> int:
+        """Of reasoning, which is among them."""
+        return self._spoken.thought_chars
 
     @property
     def stray_end(self) -> bool:
         """A thought ended that never began, as far as the upstream's content goes: it was spoken."""
-        return self._thinking.stray_end
+        return self._spoken.stray_end
 
     @property
     def finished(self) -> bool:
@@ -97,7 +99,7 @@ class ChatParser:
     @property
     def answering(self) -> bool:
         """Content has come, or a tool call has begun."""
-        return self._audible or self._calls.begun > 0
+        return self._spoken.audible or self._calls.begun > 0
 
     @property
     def progress(self) -> int:
@@ -108,7 +110,7 @@ class ChatParser:
         """The text of a read that holds whole events of text and nothing else, as nearly every one does in the middle
         of an answer. Else nothing, and nothing is taken: it is for `feed`.
         """
-        if not (self._may_just_speak and self._events.between and self._audible) or len(data) > SPEECH_BYTES:
+        if not (self._may_just_speak and self._events.between and self._spoken.audible) or len(data) > SPEECH_BYTES:
             return ""
         texts = []
         for event in data.removesuffix(b"\n\n").split(b"\n\n") if data.endswith(b"\n\n") else ():
@@ -118,9 +120,9 @@ class ChatParser:
                 return ""
             texts.append(text)
         speech = "".join(texts)
-        if not self._thinking.plain(speech):
+        if not self._spoken.plain(speech):
             return ""
-        self._heard(speech)
+        self._spoken.heard(speech)
         return speech
 
     def feed(self, data: bytes) -> Iterator[Frame]:
@@ -129,13 +131,7 @@ class ChatParser:
         Raises:
             ServiceError: the upstream reports one, or answers what nobody can use.
         """
-        if self._head is not None:
-            data = self._begin(data)
-        if self._body is not None:
-            self._body += data
-            self._bound(self._body)
-        else:
-            yield from self._read(self._events.feed(data))
+        return self._read(self._events.feed(data))
 
     def end(self) -> Iterator[Frame]:
         """What is left when the upstream has said all that it will say: the last frame is `Finished`.
@@ -143,23 +139,23 @@ class ChatParser:
         Raises:
             ServiceError: that was no whole answer.
         """
-        yield from self._read(self._events.end() if self._body is None else iter([bytes(self._body)]))
-        yield from self._release()
+        yield from self._read(self._events.end())
+        yield from self._spoken.release()
         if self._reason is None:
             raise UpstreamError(f"target {self._target!r} {self._how_it_broke_off()}")
-        if not (self._audible or self._may_be_empty):
-            raise UpstreamError(f"empty answer from target {self._target!r} ({self._why_empty()})")
+        if not (self._spoken.audible or self._may_be_empty):
+            is_filtered = REASONS.get(self._reason) == "content_filter"
+            kind: type[ServiceError] = ContentFiltered if is_filtered else UpstreamError
+            raise kind(f"empty answer from target {self._target!r} ({self._why_empty()})")
         yield Finished(self._last_reason(), self.usage or Usage())
 
     def _read(self, events: Iterator[bytes]) -> Iterator[Frame]:
         """Frames of events, until [DONE]."""
-        try:
-            for event in events:
-                if self.done:
-                    return
-                yield from self._event(event)
-        except sse.TooLong as error:
-            raise UpstreamError(f"target {self._target!r}: {error}") from None
+        for event in events:
+            if self.done:
+                self.faults.add("after_its_end")
+                return
+            yield from self._event(event)
 
     def _why_empty(self) -> str:
         if self.thought_chars and REASONS.get(self._reason or "") == "length":
@@ -176,33 +172,15 @@ class ChatParser:
         if self._calls.sent:
             return "tool_calls"
         reason = REASONS.get(self._reason or "", "stop")
-        return "stop" if reason == "tool_calls" or not self._audible else reason
-
-    def _begin(self, data: bytes) -> bytes:
-        """Hold the first bytes until one of them is visible: `{` starts a JSON body, anything else an event stream."""
-        head = (self._head or b"") + data
-        self._bound(head)
-        visible = head.removeprefix(BOM).lstrip()
-        if not visible or BOM.startswith(head):
-            self._head = head
-            return b""
-        self._head = None
-        if visible.startswith(b"{"):
-            self._body = bytearray()
-            return visible
-        return head
-
-    def _bound(self, data: bytes | bytearray) -> None:
-        if len(data) > MAX_LINE_BYTES:
-            raise UpstreamError(f"target {self._target!r}: a body without events is longer than {MAX_LINE_BYTES} bytes")
+        return "stop" if reason == "tool_calls" or not self._spoken.audible else reason
 
     def _event(self, data: bytes) -> Iterator[Frame]:
         chunk = decoded(data)
         if chunk is not None:
             text = only_text(chunk)
-            if text and self._may_just_speak and self._thinking.plain(text):
+            if text and self._may_just_speak and self._spoken.plain(text):
                 self._understood = True
-                self._heard(text)
+                self._spoken.heard(text)
                 yield Text(text)
             else:
                 yield from self._chunk(chunk)
@@ -210,6 +188,9 @@ class ChatParser:
             self.done = True
         elif not data or data.isspace():
             return
+        elif (chunk := mended(data)) is not None:
+            self.faults.add("no_text")
+            yield from self._chunk(chunk)
         elif b"\n" in data:  # an upstream that leaves the blank lines out: every line is an event
             yield from self._read(iter(data.split(b"\n")))
         else:
@@ -218,24 +199,28 @@ class ChatParser:
     @property
     def _may_just_speak(self) -> bool:
         """Nothing that has come before says what is to be done with text."""
-        return self._reason is None and not self._calls.sent and not self._logprobs
+        return self._reason is None and not self._calls.sent
 
     def _chunk(self, chunk: Chunk) -> Iterator[Frame]:
         if chunk.error:
-            yield from self._release()
+            yield from self._spoken.release()
             raise upstream_errors.from_object(chunk.error, target=self._target, key=self._key)
         self.usage = usage_of(chunk.usage) or self.usage
         for choice in chunk.choices or ():
-            if not choice.index:  # 0, or not told: one choice was asked for
+            if choice.index:  # 0, or not told: one choice was asked for
+                self.faults.add("other_choice")
+            else:
                 self._understood = True
                 yield from self._choice(choice)
 
     def _choice(self, choice: Choice) -> Iterator[Frame]:
         delta = choice.delta or choice.message
         if self._reason is not None:
+            if choice.finish_reason:
+                self.faults.add("second_finish")
             return
         if choice.logprobs:
-            self._logprobs += logprobs_of(choice.logprobs)
+            self._spoken.likely(likely(choice.logprobs))
         if delta is not None:
             yield from self._delta(delta)
         if choice.finish_reason is not None and choice.finish_reason not in NO_REASON:
@@ -244,76 +229,42 @@ class ChatParser:
     def _delta(self, delta: Delta) -> Iterator[Frame]:
         calls = bool(delta.tool_calls or delta.function_call)
         if not self._calls.sent:  # once a call is out, nothing more is spoken
-            self._mixed |= calls
-            yield from self._spoken(delta)
+            if calls:
+                self._spoken.call_begins()
+            yield from self._said(delta)
         if calls:
-            self._logprobs = ()
+            self._spoken.call_ends()
         for call in delta.tool_calls or ():
             yield from self._call(call.index, call.id, call.function)
         if delta.function_call is not None:
             yield from self._call(0, None, delta.function_call)
 
-    def _spoken(self, delta: Delta) -> Iterator[Frame]:
+    def _said(self, delta: Delta) -> Iterator[Frame]:
         thought, content = content_of(delta.content)
         for reasoning in (delta.reasoning_content or delta.reasoning, thought):
             if isinstance(reasoning, str) and reasoning:
-                self._thinking.told_apart()
-                self._mixed = True
-                self._logprobs = self._logprobs if content else ()
-                yield from self._apart(reasoning, "")
+                yield from self._spoken.thought(reasoning, before=content)
         if content:
-            yield from self._content(content)
+            yield from self._spoken.content(content)
         if delta.refusal:
-            yield from self._release()
-            self._heard(delta.refusal)
-            yield Refusal(delta.refusal)
-
-    def _content(self, content: str) -> Iterator[Frame]:
-        thinking = self._thinking
-        held = thinking.holding
-        thought, text = thinking.push(content)
-        self._mixed |= held or thinking.holding or text != content
-        if not (text or thinking.holding):
-            self._logprobs = ()
-        yield from self._apart(thought, text)
-
-    def _release(self) -> Iterator[Frame]:
-        """What was held back, because it might have become a tag."""
-        yield from self._apart(*self._thinking.flush())
-
-    def _apart(self, thought: str, text: str) -> Iterator[Frame]:
-        if thought:
-            self.said_chars += len(thought)
-            self.thought_chars += len(thought)
-            yield Reasoning(thought)
-        if text:
-            logprobs, self._logprobs = self._logprobs, ()
-            if self._mixed:
-                logprobs = of_the_end(text, logprobs) if self._thinking.at_end else ()
-                self._mixed = self._thinking.holding
-            self._heard(text)
-            yield Text(text, logprobs or None)
-
-    def _heard(self, text: str) -> None:
-        self._audible = True
-        self.said_chars += len(text)
+            yield from self._spoken.refusal(delta.refusal)
 
     def _call(self, index: int | None, call_id: str | None, function: Function | None) -> Iterator[Frame]:
         name, arguments = (function.name, function.arguments) if function else (None, None)
         if isinstance(arguments, dict):  # an object where the wire has text: its meaning is plain
             arguments = msgspec.json.encode(arguments).decode()
-        self.said_chars += len(arguments or "")
+        self._spoken.said_chars += len(arguments or "")
         calls = self._calls.add(Fragment(index, call_id, name, arguments or ""))
         if calls:
-            yield from self._release()
-            self._audible = True
+            yield from self._spoken.release()
+            self._spoken.audible = True
         yield from calls
 
     def _finish(self, reason: str) -> Iterator[Frame]:
-        yield from self._release()
+        yield from self._spoken.release()
         if reason in BROKEN_REASONS:
             raise UpstreamError(f"target {self._target!r} broke off: finish reason {reason!r}")
         calls = self._calls.end()
-        self._audible |= bool(calls)
+        self._spoken.audible |= bool(calls)
         self._reason = reason
         yield from calls

@@ -3,6 +3,7 @@
 Never sent: metadata, tenant, call id, and whatever else a caller's body held.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from protocol.messages import (
     Tool,
     ToolChoice,
 )
+from workers.targets.asking import insist, offered
 from workers.targets.continuing import messages_for
 
 OPAQUE_KINDS = ("input_audio", "file")
@@ -34,29 +36,43 @@ _encoder = msgspec.json.Encoder()
 
 
 def request_body(
-    job: Job, *, model: str, prefill: bool = False, max_tokens_field: str = "max_tokens", stop: tuple[str, ...] = ()
+    job: Job,
+    *,
+    model: str,
+    prefill: bool = False,
+    max_tokens_field: str = "max_tokens",
+    max_tokens: int | None = None,
+    stop: tuple[str, ...] = (),
+    refuses: Collection[str] = (),
+    asks_usage: bool = True,
 ) -> bytes:
     """The JSON to post. JSON that the job only carries (schemas, `logit_bias`) goes out byte for byte.
 
-    `max_tokens_field`: what the upstream calls that limit. `stop`: where answers end, beside where the caller wants.
+    `max_tokens_field`: what the upstream calls that limit; `max_tokens`: the limit where the caller sets none. `stop`:
+    where answers end, beside where the caller wants. `refuses`: parameters that are not sent, `name` being a message's.
+    `asks_usage`: the upstream tells what a stream cost when it is asked to.
 
     Raises:
         UnsupportedValue: a message has a part of a kind that no upstream of this dialect takes.
+        UnsupportedParameter: without a parameter that the upstream refuses the answer would not be what was asked for.
     """
     messages = [_message(message, at) for at, message in enumerate(messages_for(job, prefill=prefill))]
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": messages,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    body |= _tools(job) | _sampling(job.sampling, max_tokens_field)
+    body: dict[str, Any] = {"model": model, "messages": messages, "stream": True}
+    if asks_usage:
+        body["stream_options"] = {"include_usage": True}
+    body |= _tools(job) | _sampling(job.sampling, max_tokens_field, max_tokens)
     if stops := [*job.sampling.stop, *stop]:
         body["stop"] = stops
     if job.response_format is not None and job.response_format.kind != "text":
         body["response_format"] = _format(job.response_format)
     if job.user is not None:
         body["user"] = job.user
+    if refuses:
+        insist(job, refuses)
+        body = {name: value for name, value in body.items() if name not in refuses}
+    if "name" in refuses:
+        for message in messages:
+            message.pop("name", None)
     return _encoder.encode(body)
 
 
@@ -98,18 +114,15 @@ def _part(part: Part, path: str) -> dict[str, Any]:
 
 def _tools(job: Job) -> dict[str, Any]:
     """Tools and the choice among them. Some upstreams refuse the latter without the former."""
-    choice = job.tool_choice or ToolChoice()
-    chosen = choice.names if choice.mode in ("named", "allowed") else None
-    tools = [tool for tool in job.tools if chosen is None or tool.name in chosen]
+    tools = offered(job)
     if not tools:
         return {}
-    wanted = None if job.tool_choice is None else _choice(choice)
+    wanted = None if job.tool_choice is None else _choice(job.tool_choice)
     parallel = _set(tool_choice=wanted, parallel_tool_calls=job.parallel_tool_calls)
     return {"tools": [_tool(tool) for tool in tools], **parallel}
 
 
 def _choice(choice: ToolChoice) -> Any:
-    """A choice among several is made by offering only those: every upstream understands that."""
     if choice.mode == "named" and len(choice.names) == 1:
         return {"type": "function", "function": {"name": choice.names[0]}}
     if choice.mode in ("named", "allowed"):
@@ -131,9 +144,9 @@ def _format(form: Format) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": form.name or "answer", **described}}
 
 
-def _sampling(sampling: Sampling, max_tokens_field: str) -> dict[str, Any]:
+def _sampling(sampling: Sampling, max_tokens_field: str, max_tokens: int | None) -> dict[str, Any]:
     body = _set(**{name: getattr(sampling, name) for name in AS_THEY_ARE})
-    body |= _set(**{max_tokens_field: sampling.max_tokens})
+    body |= _set(**{max_tokens_field: max_tokens if sampling.max_tokens is None else sampling.max_tokens})
     if sampling.logprobs:
         body |= {"logprobs": True} | _set(top_logprobs=sampling.top_logprobs)
     if sampling.logit_bias is not None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from protocol.errors import UpstreamError, UpstreamTimeout
 from protocol.messages import Finished, Frame, Job, Reasoning, Text, Timings, TokenLogprob
-from workers.targets import echo_commands
+from workers.targets import Patience, echo_commands
 from workers.targets.echo_commands import MAX_S, Commands, Fail
 from workers.targets.echo_script import script, usage
 
@@ -22,8 +22,8 @@ class Echo:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    async def stream(self, job: Job, *, headers: Mapping[str, str]) -> AsyncGenerator[Frame, None]:
-        """The answer as frames; see `Target.stream`. Without an upstream, `headers` go nowhere."""
+    async def stream(self, job: Job, *, headers: Mapping[str, str], patience: Patience) -> AsyncGenerator[Frame, None]:
+        """The answer as frames; see `Target.stream`. There is no upstream, so `headers` go nowhere."""
         commands = echo_commands.read(job.metadata)
         answer = script(self.name, job, commands)
         if commands.fail is not None and commands.fail.fault == "before":
@@ -32,7 +32,7 @@ class Echo:
         frames = _until_fault(in_time, commands.fail)
         if job.sampling.logprobs:
             frames = [_with_logprobs(frame, job.sampling.top_logprobs or 0) for frame in frames]
-        pace = _Pace(self.name, job, commands)
+        pace = _Pace(self.name, patience, commands)
         for number, frame in enumerate(frames):
             await pace.reach(number)
             pace.say(frame)
@@ -81,17 +81,17 @@ def _until_fault(frames: Sequence[Frame], fail: Fail | None) -> Sequence[Frame]:
 class _Pace:
     """When each token is due: at moments fixed from the start, so that a late one makes no other later.
 
-    The job's budgets bound it, as they bound a real target.
+    Patience with it ends, as it does with a real target.
     """
 
-    def __init__(self, name: str, job: Job, commands: Commands) -> None:
+    def __init__(self, name: str, patience: Patience, commands: Commands) -> None:
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._start = self._loop.time()
         self._first_s = commands.first_s
         self._token_s = 1 / commands.rate if commands.rate else 0.0
-        self._total_s = min(job.total_ms / 1000, MAX_S)
-        self._limit_s = min(job.budget_ms / 1000, self._total_s)  # to the first content, then to the end
+        self._total_s = min(patience.total_s, MAX_S)
+        self._limit_s = min(patience.budget_s, self._total_s)  # to the first content, then to the end
         self.first_content_ms: float | None = None
 
     def say(self, frame: Frame) -> None:

@@ -15,18 +15,23 @@ LAST_CHANCE_S = (
 class Deadlines:
     """How long a request may be silent. Times are of the event loop's clock, durations in seconds.
 
-    Until content or a tool call begins, only the turn's budget counts: `connect_s` and `first_content_s` make room for
-    a next target, and there is none. From then on any progress, reasoning included, buys `stall_s`. `total_s` bounds
+    Until content or a tool call begins, the turn's budget counts, and `first_content_s`, which makes room for a next
+    target: None where there is none. From then on any progress, reasoning included, buys `stall_s`. `total_s` bounds
     everything.
     """
 
-    def __init__(self, start: float, *, budget_s: float, stall_s: float, total_s: float) -> None:
+    def __init__(
+        self, start: float, *, budget_s: float, stall_s: float, total_s: float, first_content_s: float | None = None
+    ) -> None:
         self._stall_s = stall_s
         self._end = start + total_s
+        self._too_late = f"no content within {budget_s:g} s (the turn's budget)"
+        if first_content_s is not None and first_content_s < budget_s:
+            self._too_late = f"no content within {first_content_s:g} s (first_content_s)"
+            budget_s = first_content_s
         self.due = min(start + budget_s, self._end)
         self._begun = False
-        self._too_late = f"no content within {budget_s:g} s"
-        self._too_long = f"not at its end within {total_s:g} s"
+        self._too_long = f"not at its end within {total_s:g} s (total_s)"
 
     def progress(self, now: float, *, finished: bool = False) -> None:
         """The answer has begun and goes on."""
@@ -42,8 +47,8 @@ class Deadlines:
         return idle and now >= self.due + LAST_CHANCE_S
 
     def error(self, target: str) -> UpstreamTimeout:
-        """What to raise once `due` has passed."""
-        why = f"stalled for {self._stall_s:g} s" if self._begun else self._too_late
+        """What to raise once `due` has passed: it names the timer."""
+        why = f"stalled for {self._stall_s:g} s (stall_s)" if self._begun else self._too_late
         return UpstreamTimeout(f"target {target!r}: {self._too_long if self.due >= self._end else why}")
 
 

@@ -7,11 +7,12 @@ import msgspec
 from msgspec import Struct
 
 from protocol.codec import DecodeError
-from protocol.errors import UpstreamError
 from protocol.messages import ToolCall
+from workers.targets.upstream_errors import Fault
 
 MAX_BYTES = 1024 * 1024  # of ids, names and arguments of one answer: it has to pass the bus, whose bound is far above
 MAX_CALLS = 128  # OpenAI's bound on tools, and more than anybody runs in one turn
+KIND = "tool_call"  # of fault
 
 _object = msgspec.json.Decoder(dict[str, Any])
 
@@ -56,6 +57,7 @@ class CallCollector:
         self._open: list[_Open] = []
         self._ids: set[str] = set()
         self._bytes = 0
+        self.argument_chars = 0  # told so far
         self.sent = 0  # calls handed out
 
     @property
@@ -67,28 +69,65 @@ class CallCollector:
         """The calls that are whole now, because this fragment starts another.
 
         Raises:
-            UpstreamError: too many calls, too much text, or a fragment of a call that is handed out.
+            Fault: too many calls, too much text, or a fragment of a call that is handed out.
         """
-        self._bytes += len(fragment.id or "") + len(fragment.name or "") + len(fragment.arguments)
-        if self._bytes > MAX_BYTES:
-            raise UpstreamError(f"tool calls over {MAX_BYTES} bytes")
+        self._bound(fragment)
         call = self._belongs_to(fragment)
         if call is None:
             return self._start(fragment)
         if call.sent and fragment.arguments.strip():
-            raise UpstreamError("tool arguments went on after their end")
+            raise Fault(KIND, "tool arguments went on after their end")
         call.id = call.id or fragment.id or ""
         call.name = call.name or fragment.name or ""
         call.arguments.append(fragment.arguments)
         return []
 
+    def again(self, fragment: Fragment) -> list[ToolCall]:
+        """As `add`, for what tells all of a call once more: its arguments count where no piece of them came.
+
+        Raises:
+            UpstreamError: as `add`.
+        """
+        call = self._same(fragment)
+        if call is None:
+            return self.add(fragment)
+        if not call.joined():
+            self._bound(fragment)
+            call.arguments.append(fragment.arguments)
+        call.id, call.name = call.id or fragment.id or "", call.name or fragment.name or ""
+        return []
+
+    def whole(self, fragment: Fragment) -> list[ToolCall]:
+        """The calls that are whole now: the upstream says so of this one, and tells it once more.
+
+        Raises:
+            UpstreamError: as `add` and `end`.
+        """
+        before = self.again(fragment)
+        return [*before, *self._close(self._same(fragment) or self._open[-1])]
+
     def end(self) -> list[ToolCall]:
         """The calls that are left.
 
         Raises:
-            UpstreamError: one has no name, or arguments that are no JSON object.
+            Fault: one has no name, or arguments that are no JSON object.
         """
-        return [self._send(call, _checked(call.joined())) for call in self._open if self._is_due(call)]
+        return [ready for call in self._open for ready in self._close(call)]
+
+    def _close(self, call: _Open) -> list[ToolCall]:
+        return [self._send(call, _checked(call.joined()))] if self._is_due(call) else []
+
+    def _bound(self, fragment: Fragment) -> None:
+        self.argument_chars += len(fragment.arguments)
+        self._bytes += len(fragment.id or "") + len(fragment.name or "") + len(fragment.arguments)
+        if self._bytes > MAX_BYTES:
+            raise Fault(KIND, f"tool calls over {MAX_BYTES} bytes")
+
+    def _same(self, fragment: Fragment) -> _Open | None:
+        """The call of that index; where none is told, the one of that id."""
+        if fragment.index is None:
+            return next((call for call in self._open if call.id and call.id == fragment.id), None)
+        return next((call for call in self._open if call.index == fragment.index), None)
 
     def _belongs_to(self, fragment: Fragment) -> _Open | None:
         """The call that a fragment goes on with; None: it starts one.
@@ -108,7 +147,7 @@ class CallCollector:
 
     def _start(self, fragment: Fragment) -> list[ToolCall]:
         if len(self._open) == MAX_CALLS:
-            raise UpstreamError(f"more than {MAX_CALLS} tool calls")
+            raise Fault(KIND, f"more than {MAX_CALLS} tool calls")
         whole = self._whole_so_far()
         self._open.append(_Open(fragment.index, fragment.id or "", fragment.name or "", [fragment.arguments]))
         return whole
@@ -130,7 +169,7 @@ class CallCollector:
 
     def _send(self, call: _Open, arguments: str) -> ToolCall:
         if not call.name:
-            raise UpstreamError("a tool call without a name")
+            raise Fault(KIND, "a tool call without a name")
         index, call.sent = self.sent, True
         self.sent += 1
         unique = call.id if call.id and call.id not in self._ids else made_up_id(self._job_id, index)
@@ -139,11 +178,11 @@ class CallCollector:
 
 
 def _checked(arguments: str) -> str:
-    """The arguments; none are an empty object. Raises UpstreamError."""
+    """The arguments; none are an empty object. Raises Fault."""
     if not arguments.strip():
         return "{}"
     if not _is_object(arguments):
-        raise UpstreamError("tool arguments are no object")
+        raise Fault(KIND, "tool arguments are no object")
     return arguments
 
 

@@ -3,7 +3,6 @@
 Upstreams word errors in many ways; what a caller may hear is the upstream's own sentence, bounded and free of the key.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,7 +13,9 @@ import msgspec
 
 from protocol.codec import DecodeError
 from protocol.errors import (
+    ContentFiltered,
     ContextTooLong,
+    KeyRefused,
     NotReady,
     QuotaGone,
     RateLimited,
@@ -29,51 +30,117 @@ MAX_RETRY_AFTER_S = 86_400
 
 BY_STATUS: dict[int, type[ServiceError]] = {
     400: UpstreamRefused,
+    401: KeyRefused,
+    402: QuotaGone,
+    403: KeyRefused,
     408: UpstreamTimeout,
     413: UpstreamRefused,
     422: UpstreamRefused,
     429: RateLimited,
     504: UpstreamTimeout,
 }
-"""Everything else is an `UpstreamError`."""
-
-KEY_REFUSED = (401, 403)  # the operator's fault, and the upstream's words may hold a part of the key
+"""Everything else (404, 409, 425, any 5xx) is an `UpstreamError`. Only an `UpstreamRefused` is the request's own fault,
+which the next target would find too.
+"""
 
 BY_CODE: dict[str, type[ServiceError]] = {
     "context_length_exceeded": ContextTooLong,
     "exceed_context_size_error": ContextTooLong,  # llama.cpp, as `type`
+    "content_filter": ContentFiltered,  # Azure
+    "content_policy_violation": ContentFiltered,
+    "invalid_prompt": ContentFiltered,  # OpenAI's reasoning models: the prompt was flagged
     "rate_limit_exceeded": RateLimited,
     "rate_limit_error": RateLimited,
     "rate_limited": RateLimited,
     "insufficient_quota": QuotaGone,
+    "billing_error": QuotaGone,  # Anthropic, as is what follows
+    "authentication_error": KeyRefused,
+    "permission_error": KeyRefused,
+    "request_too_large": UpstreamRefused,
+    "timeout_error": UpstreamTimeout,
+    "invalid_api_key": KeyRefused,
 }
-TOO_LONG_PHRASE = "maximum context length"  # vLLM's code is just 400
+"""By an error's `code`, else its `type`."""
+
+BY_PHRASE: tuple[tuple[re.Pattern[str], type[ServiceError]], ...] = (
+    (re.compile(r"maximum context length|prompt is too long", re.IGNORECASE), ContextTooLong),
+    (re.compile(r"exceeds? (the |available |context )+(size|window|limit)", re.IGNORECASE), ContextTooLong),
+    (re.compile(r"credit balance is too low", re.IGNORECASE), QuotaGone),
+    (re.compile(r"blocked by content filtering policy", re.IGNORECASE), ContentFiltered),
+)
+"""vLLM's code is just 400; Anthropic's `invalid_request_error` is all of these, and "prompt is too long: 201 tokens >
+200 maximum" is its.
+"""
+
+BY_TYPE: dict[str, type[ServiceError]] = {"invalid_request_error": UpstreamRefused}
+"""By an error's `type`, where nothing else tells; OpenAI has it on answers of several statuses."""
+
 UNAVAILABLE = 503
 LOADING = re.compile(r"\bloading model\b|\bmodel\b.*\bis (currently )?loading\b", re.IGNORECASE)
 """llama.cpp: "Loading model"; Hugging Face: "Model … is currently loading"."""
+
+
+FAULTS = {
+    "skipped": "events that nobody can read",
+    "no_text": "bytes that are no UTF-8, or half a surrogate pair",
+    "other_choice": "a choice that was not asked for, or a negative one",
+    "second_finish": "a second finish reason",
+    "after_its_end": "words after the end of the answer",
+    "line_too_long": "a line, an event or a body without events over 1 MB",
+    "too_long": "an answer over 32 MB",
+    "too_many_items": "more pieces of output than anybody makes",
+    "tool_call": "a call without a name, or arguments that are no object, go on after their end or are too long",
+    "cut": "the connection ended in the middle of the answer",
+    "no_http": "no HTTP: status lines, headers and chunks that cannot be read",
+    "redirect": "a redirect, which is never followed",
+}
+"""Kinds of what no upstream should send: `kind` of the metric. The first five an answer survives."""
+
+
+class NotReached(UpstreamTimeout):
+    """No connection in time: the target was never asked, so it bills nothing."""
+
+
+class Fault(UpstreamError):
+    """What no upstream should send: the answer ends here. `kind` names it in metrics; to a caller it is an
+    `UpstreamError` as any other.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 def from_status(
     status: int, body: bytes, headers: Mapping[str, str], *, target: str, key: str | None, now: datetime
 ) -> ServiceError:
     """What to raise for an HTTP answer that is no success. `body` may be cut short; `now` is aware."""
-    error = _error_object(body)
-    if status in KEY_REFUSED:
-        return UpstreamError(f"target {target!r} refused its key ({status}): see its api_key_env")
+    error, wait_s = _error_object(body), _wait_s(headers, now=now)
+    if BY_STATUS.get(status) is KeyRefused:
+        return _made(KeyRefused, f"target {target!r} {_key_words(status)}", wait_s)
     if status == UNAVAILABLE and LOADING.search(_said(error)):
-        return _made(NotReady, f"target {target!r} loads its model; try again in a moment", _wait_s(headers, now=now))
+        return _made(NotReady, f"target {target!r} loads its model; try again in a moment", wait_s)
     kind = _by_words(error) or BY_STATUS.get(status, UpstreamError)
+    if kind is KeyRefused:
+        return _made(kind, f"target {target!r} {_key_words(status)}", wait_s)
     reason = _reason(error, key) or _plain(status)
-    return _made(kind, f"target {target!r} answered {status}: {reason}", _wait_s(headers, now=now))
+    return _made(kind, f"target {target!r} answered {status}: {reason}", wait_s)
 
 
 def from_object(error: object, *, target: str, key: str | None) -> ServiceError:
     """What to raise for an `error` inside an answer that began as a success."""
-    kind = _by_words(error) or _by_number(error) or UpstreamError
+    kind = _by_words(error) or _by_number(error) or _by_type(error) or UpstreamError
+    if kind is KeyRefused:
+        return _made(kind, f"target {target!r} {_key_words(None)}", None)
     return _made(kind, f"target {target!r} failed: {_reason(error, key) or 'it did not say why'}", None)
 
 
-def _made(kind: type[ServiceError], message: str, wait_s: int | None) -> ServiceError:
+def _key_words(status: int | None) -> str:
+    """Not the upstream's own, which may hold a part of the key; it is the operator's fault."""
+    return f"refused its key{f' ({status})' if status else ''}: see its api_key_env"
+
+
+def _made(kind: type[ServiceError], message: str, wait_s: float | None) -> ServiceError:
     param = "messages" if kind is ContextTooLong else None
     return kind(message, param=param, retry_after_s=wait_s)
 
@@ -93,12 +160,17 @@ def _by_words(error: object) -> type[ServiceError] | None:
     for field in (error.get("code"), error.get("type")):
         if isinstance(field, str) and field in BY_CODE:
             return BY_CODE[field]
-    return ContextTooLong if TOO_LONG_PHRASE in _said(error) else None
+    return next((kind for phrase, kind in BY_PHRASE if phrase.search(_said(error))), None)
 
 
 def _by_number(error: object) -> type[ServiceError] | None:
     code = error.get("code") if isinstance(error, dict) else None
     return BY_STATUS.get(code) if isinstance(code, int) else None
+
+
+def _by_type(error: object) -> type[ServiceError] | None:
+    kind = error.get("type") if isinstance(error, dict) else None
+    return BY_TYPE.get(kind) if isinstance(kind, str) else None
 
 
 def _said(error: Any) -> str:
@@ -120,10 +192,13 @@ def _plain(status: int) -> str:
     return "no such URL or model; see its base_url and model" if status == 404 else "it did not say why"
 
 
-def _wait_s(headers: Mapping[str, str], *, now: datetime) -> int | None:
-    value = headers.get("Retry-After")
+def _wait_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
+    """From `retry-after-ms`, which OpenAI and Azure send beside the other and which is finer, or `Retry-After`."""
+    fine, value = headers.get("retry-after-ms", ""), headers.get("Retry-After")
+    if fine.strip().isdecimal():
+        return min(float(fine) / 1000, MAX_RETRY_AFTER_S)
     try:
-        return None if value is None else math.ceil(min(retry_after_s(value, now=now), MAX_RETRY_AFTER_S))
+        return None if value is None else min(retry_after_s(value, now=now), MAX_RETRY_AFTER_S)
     except ValueError:
         return None
 

@@ -1,0 +1,331 @@
+"""What an upstream of the `responses` dialect is sent, and what it cannot be asked for."""
+
+import json
+from typing import Any
+
+import pytest
+
+from protocol.errors import ServiceError, UnsupportedParameter, UnsupportedValue
+from protocol.messages import (
+    Format,
+    ImagePart,
+    Message,
+    OpaquePart,
+    PastCall,
+    RefusalPart,
+    Sampling,
+    TextPart,
+    Tool,
+    ToolChoice,
+)
+from tests.workers.target_jobs import job, user
+from workers.targets.continuing import NUDGE
+from workers.targets.responses_request import request_body
+
+PLAIN = {
+    "model": "up",
+    "input": [{"type": "message", "role": "user", "content": "hello there"}],
+    "stream": True,
+    "store": False,
+}
+
+
+def sent(**fields: Any) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(request_body(job(**fields), model="up"))
+    return body
+
+
+def test_a_plain_turn_sends_nothing_but_what_it_needs() -> None:
+    assert sent() == PLAIN
+
+
+def test_what_is_the_callers_or_ours_stays_here() -> None:
+    ours = sent(tenant="acme", call_id="call-7", metadata={"echo.rate": "1", "secret": "x"}, on_lost="continue")
+    kept = sent(extras={"elevenlabs_extra_body": b'{"a":1}', "model": b"{}"}, repairs=("orphan_result",))
+    assert ours == kept == PLAIN
+
+
+# --- the history -----------------------------------------------------------------------------------
+
+
+def says(role: str, content: Any) -> dict[str, Any]:
+    return {"type": "message", "role": role, "content": content}
+
+
+def calls(id_: str, arguments: str = "{}") -> dict[str, Any]:
+    return {"type": "function_call", "call_id": id_, "name": "f", "arguments": arguments}
+
+
+def answers(id_: str, output: Any) -> dict[str, Any]:
+    return {"type": "function_call_output", "call_id": id_, "output": output}
+
+
+MESSAGES: dict[str, tuple[Message, list[dict[str, Any]]]] = {
+    "system": (Message("system", "Be brief."), [says("system", "Be brief.")]),
+    "developer is system": (Message("developer", "Be brief."), [says("system", "Be brief.")]),
+    "a name is left out": (Message("user", "hi", name="Ann"), [says("user", "hi")]),
+    "system in parts": (
+        Message("system", (TextPart("Be "), TextPart("brief."))),
+        [says("system", [{"type": "input_text", "text": "Be "}, {"type": "input_text", "text": "brief."}])],
+    ),
+    "parts": (
+        Message(
+            "user",
+            (
+                TextPart("look"),
+                ImagePart("data:x"),
+                ImagePart("http://y", "low"),
+                OpaquePart("file", b'{"file_id": "f-1", "filename": "a.pdf", "x": 1}'),
+                OpaquePart("file", b'{"file_data": "data:application/pdf;base64,AA", "filename": null}'),
+            ),
+        ),
+        [
+            says(
+                "user",
+                [
+                    {"type": "input_text", "text": "look"},
+                    {"type": "input_image", "image_url": "data:x", "detail": "auto"},
+                    {"type": "input_image", "image_url": "http://y", "detail": "low"},
+                    {"type": "input_file", "file_id": "f-1", "filename": "a.pdf"},
+                    {"type": "input_file", "file_data": "data:application/pdf;base64,AA"},
+                ],
+            )
+        ],
+    ),
+    "an answer": (Message("assistant", "Hello."), [says("assistant", "Hello.")]),
+    "an answer in parts": (
+        Message("assistant", (TextPart("I "), RefusalPart("won't."))),
+        [says("assistant", [{"type": "output_text", "text": "I "}, {"type": "refusal", "refusal": "won't."}])],
+    ),
+    "a refusal": (
+        Message("assistant", refusal="No."),
+        [says("assistant", [{"type": "refusal", "refusal": "No."}])],
+    ),
+    "words and a refusal": (
+        Message("assistant", "Well.", refusal="No."),
+        [says("assistant", [{"type": "output_text", "text": "Well."}, {"type": "refusal", "refusal": "No."}])],
+    ),
+    "a call": (Message("assistant", tool_calls=(PastCall("c", "f", '{"x": 1}'),)), [calls("c", '{"x": 1}')]),
+    "words, then two calls": (
+        Message("assistant", "Wait.", tool_calls=(PastCall("c", "f", "{}"), PastCall("d", "f", "{}"))),
+        [says("assistant", "Wait."), calls("c"), calls("d")],
+    ),
+    "an answer with nothing in it": (Message("assistant", ""), []),
+    "a result": (Message("tool", "7", tool_call_id="c"), [answers("c", "7")]),
+    "no result": (Message("tool", None, tool_call_id="c"), [answers("c", "")]),
+    "a result in parts": (
+        Message("tool", (TextPart("7 "), TextPart("o'clock")), tool_call_id="c"),
+        [answers("c", "7 o'clock")],
+    ),
+    "a result with an image": (
+        Message("tool", (TextPart("see"), ImagePart("data:x")), tool_call_id="c"),
+        [
+            answers(
+                "c",
+                [
+                    {"type": "input_text", "text": "see"},
+                    {"type": "input_image", "image_url": "data:x", "detail": "auto"},
+                ],
+            )
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "expected"), MESSAGES.values(), ids=MESSAGES)
+def test_messages_are_sent_in_the_dialect(message: Message, expected: list[dict[str, Any]]) -> None:
+    assert sent(messages=(message,))["input"] == expected
+
+
+def test_a_system_message_in_the_middle_stays_there() -> None:
+    told = (Message("system", "a"), user("b"), Message("assistant", "c"), Message("system", "d"), user("e"))
+    assert [item["content"] for item in sent(messages=told)["input"]] == ["a", "b", "c", "d", "e"]
+
+
+def test_a_continuation_shows_the_model_its_half_answer() -> None:
+    half = says("assistant", "Once upon")
+    prefilled = json.loads(request_body(job(said="Once upon"), model="up", prefill=True))
+    assert prefilled["input"][1:] == [half]
+    assert sent(said="Once upon")["input"][1:] == [half, says("user", NUDGE)]
+
+
+# --- tools -----------------------------------------------------------------------------------------
+
+NONE = {"type": "object", "properties": {}, "additionalProperties": False}
+A, B = Tool("a", "does a", b'{"type":"object"}', True), Tool("b")
+WIRE_A = {"type": "function", "name": "a", "description": "does a", "parameters": {"type": "object"}, "strict": True}
+WIRE_B = {"type": "function", "name": "b", "parameters": NONE, "strict": False}
+
+CHOICES: dict[str, tuple[ToolChoice | None, Any, list[Any]]] = {
+    "none given": (None, None, [WIRE_A, WIRE_B]),
+    "auto": (ToolChoice("auto"), "auto", [WIRE_A, WIRE_B]),
+    "none": (ToolChoice("none"), "none", [WIRE_A, WIRE_B]),
+    "required": (ToolChoice("required"), "required", [WIRE_A, WIRE_B]),
+    "named": (ToolChoice("named", ("b",)), {"type": "function", "name": "b"}, [WIRE_B]),
+    "one of two": (ToolChoice("named", ("a", "b")), "required", [WIRE_A, WIRE_B]),
+    "allowed": (ToolChoice("allowed", ("a",)), "auto", [WIRE_A]),
+    "allowed, and one must be called": (ToolChoice("allowed", ("a",), True), "required", [WIRE_A]),
+}
+
+
+@pytest.mark.parametrize(("choice", "wire", "tools"), CHOICES.values(), ids=CHOICES)
+def test_tools_and_the_choice_among_them(choice: ToolChoice | None, wire: Any, tools: list[Any]) -> None:
+    body = sent(tools=(A, B), tool_choice=choice, parallel_tool_calls=False)
+    assert (body.get("tool_choice"), body["tools"], body["parallel_tool_calls"]) == (wire, tools, False)
+
+
+def test_without_tools_nothing_about_them_is_sent() -> None:
+    assert sent(tool_choice=ToolChoice("none"), parallel_tool_calls=False) == PLAIN
+
+
+def test_a_tool_that_says_nothing_of_it_is_not_strict() -> None:
+    """A chat completion's are not, these are: the model must not be held to a schema that was not made for it."""
+    (tool,) = sent(tools=(Tool("f", parameters=b'{"type":"object"}'),))["tools"]
+    assert tool["strict"] is False
+
+
+def test_schemas_go_out_byte_for_byte() -> None:
+    schema = b'{"type" : "object",  "properties": {"n": {"minimum": 1.0, "x": 1e400}}}'
+    told = job(tools=(Tool("f", parameters=schema),), response_format=Format("json_schema", "a", schema))
+    assert request_body(told, model="up").count(schema) == 2
+
+
+# --- how the model writes --------------------------------------------------------------------------
+
+FORMATS: dict[str, tuple[Format, Any]] = {
+    "text": (Format("text"), None),
+    "json_object": (Format("json_object"), {"format": {"type": "json_object"}}),
+    "json_schema": (
+        Format("json_schema", "answer_1", b'{"type":"object"}', True, "an answer"),
+        {
+            "format": {
+                "type": "json_schema",
+                "name": "answer_1",
+                "schema": {"type": "object"},
+                "description": "an answer",
+                "strict": True,
+            }
+        },
+    ),
+    "json_schema, not strict": (
+        Format("json_schema", None, b"{}"),
+        {"format": {"type": "json_schema", "name": "answer", "schema": {}, "strict": False}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("form", "wire"), FORMATS.values(), ids=FORMATS)
+def test_the_form_of_the_answer(form: Format, wire: Any) -> None:
+    assert sent(response_format=form).get("text") == wire
+
+
+def test_sampling_fields_that_are_set_are_sent() -> None:
+    sampling = Sampling(
+        temperature=0.0,
+        top_p=0.5,
+        max_tokens=20,
+        logprobs=True,
+        top_logprobs=2,
+        reasoning_effort="low",
+        verbosity="low",
+        service_tier="auto",
+    )
+    assert sent(sampling=sampling, user="u-1") == PLAIN | {
+        "temperature": 0.0,
+        "top_p": 0.5,
+        "max_output_tokens": 20,
+        "include": ["message.output_text.logprobs"],
+        "top_logprobs": 2,
+        "reasoning": {"effort": "low"},
+        "text": {"verbosity": "low"},
+        "service_tier": "auto",
+        "user": "u-1",
+    }
+
+
+def test_a_targets_limit_counts_where_the_caller_sets_none() -> None:
+    for limit, expected in ((None, 300), (20, 20)):
+        asked = job(sampling=Sampling(max_tokens=limit))
+        assert json.loads(request_body(asked, model="up", max_tokens=300))["max_output_tokens"] == expected
+
+
+# --- what cannot be asked for ----------------------------------------------------------------------
+
+UNKNOWN: dict[str, tuple[dict[str, Any], str]] = {
+    "stop": ({"sampling": Sampling(stop=("\n",))}, "stop"),
+    "seed": ({"sampling": Sampling(seed=0)}, "seed"),
+    "logit_bias": ({"sampling": Sampling(logit_bias=b'{"1": 2}')}, "logit_bias"),
+    "presence_penalty": ({"sampling": Sampling(presence_penalty=0.5)}, "presence_penalty"),
+    "frequency_penalty": ({"sampling": Sampling(frequency_penalty=-1.0)}, "frequency_penalty"),
+}
+
+
+@pytest.mark.parametrize(("fields", "param"), UNKNOWN.values(), ids=UNKNOWN)
+def test_a_parameter_that_is_not_known_there_is_refused_by_its_name(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(UnsupportedParameter) as raised:
+        sent(**fields)
+    assert raised.value.param == param
+    assert repr(param) in str(raised.value)
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_unless_its_target_is_told_to_do_without(name: str) -> None:
+    fields, param = UNKNOWN[name]
+    assert json.loads(request_body(job(**fields), model="up", refuses=(param,))) == PLAIN
+
+
+def test_a_value_that_asks_for_nothing_is_left_out() -> None:
+    neutral = Sampling(presence_penalty=0.0, frequency_penalty=0.0, logit_bias=b" { } ", stop=())
+    assert sent(sampling=neutral) == PLAIN
+
+
+PARTS: dict[str, tuple[Message, str]] = {
+    "audio": (Message("user", (TextPart("x"), OpaquePart("input_audio", b'{"data":"AA"}'))), "content[1].type"),
+    "a kind of its own": (Message("user", (OpaquePart("model", b"{}"),)), "content[0].type"),
+    "a refusal by the caller": (Message("user", (RefusalPart("no"),)), "content[0].type"),
+    "an image by the model": (Message("assistant", (ImagePart("data:x"),)), "content[0].type"),
+    "audio from a tool": (
+        Message("tool", (OpaquePart("input_audio", b"{}"),), tool_call_id="c"),
+        "content[0].type",
+    ),
+    "a file with nothing in it": (Message("user", (OpaquePart("file", b"{}"),)), "content[0].file"),
+    "a file of numbers": (Message("user", (OpaquePart("file", b'{"file_id": 7}'),)), "content[0].file"),
+}
+
+
+@pytest.mark.parametrize(("message", "param"), PARTS.values(), ids=PARTS)
+def test_a_part_that_cannot_be_sent_is_refused_by_its_place(message: Message, param: str) -> None:
+    with pytest.raises(UnsupportedValue) as raised:
+        sent(messages=(user("a"), message))
+    assert raised.value.param == f"messages[1].{param}"
+
+
+def test_a_form_without_its_schema_is_refused() -> None:
+    with pytest.raises(UnsupportedValue) as raised:
+        sent(response_format=Format("json_schema", "a"))
+    assert raised.value.param == "response_format.json_schema.schema"
+
+
+def test_what_a_target_is_never_sent_is_left_out() -> None:
+    sampling = Sampling(temperature=1.0, verbosity="low", service_tier="auto", logprobs=True, top_logprobs=2)
+    refuses = ("temperature", "verbosity", "service_tier", "logprobs", "user", "parallel_tool_calls")
+    body = json.loads(
+        request_body(
+            job(sampling=sampling, user="u", tools=(B,), parallel_tool_calls=True), model="up", refuses=refuses
+        )
+    )
+    assert body == PLAIN | {"tools": [WIRE_B]}
+
+
+DEMANDS: dict[str, tuple[dict[str, Any], str]] = {
+    "tools": ({"tools": (B,)}, "tools"),
+    "a choice": ({"tools": (B,), "tool_choice": ToolChoice("required")}, "tool_choice"),
+    "a form": ({"response_format": Format("json_object")}, "response_format"),
+}
+
+
+@pytest.mark.parametrize(("fields", "name"), DEMANDS.values(), ids=DEMANDS)
+def test_what_the_answer_would_not_be_right_without_is_not_left_out(fields: dict[str, Any], name: str) -> None:
+    with pytest.raises(ServiceError) as raised:
+        request_body(job(**fields), model="up", refuses=(name,))
+    assert raised.value.param == name
