@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
-CALL_ID = re.compile(r"[!-~]{1,200}")  # it becomes a header and an attribute
+CALL_ID = re.compile(r"(?!.*\{\{)[!-~]{1,200}")  # a header and an attribute; a template that nobody filled in is none
 PLATFORM_HEADERS = ("x-livekit-job-id", "x-livekit-room-id")
 QUERY_NAMES = ("call_id", "conversation_id", "session_id")
 NO_QUERY: Mapping[str, str] = {}

@@ -32,16 +32,13 @@ async def contract(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         response = await handler(request)
     except ServiceError as error:
-        return error_response(error, headers)
+        return _refused(error, request, headers)
     except web.HTTPMethodNotAllowed as error:
         allow = ", ".join(sorted(error.allowed_methods))
         refused = MethodNotAllowed(f"'{_shown(request)}' does not take {error.method}; it takes {allow}")
-        return error_response(refused, {**headers, "Allow": allow})
+        return _refused(refused, request, {**headers, "Allow": allow})
     except web.HTTPException as error:
-        failure = _from_http(error, request)
-        if isinstance(failure, UnknownPath):  # of a platform that was told a wrong URL, nothing else is to be seen
-            log.info("no such path", extra={"turn": turn_id, "path": _shown(request)})
-        return error_response(failure, headers)
+        return _refused(_from_http(error, request), request, headers)
     except ConnectionError:
         raise
     except Exception:
@@ -49,6 +46,14 @@ async def contract(request: web.Request, handler: Handler) -> web.StreamResponse
         return error_response(Internal("something went wrong here; the log says more under this request id"), headers)
     if not response.prepared:
         response.headers.setdefault("x-request-id", turn_id)
+    return response
+
+
+def _refused(error: ServiceError, request: web.Request, headers: Mapping[str, str]) -> web.Response:
+    """The answer, and a line in the log: of a platform that was told a wrong URL or key nothing else is to be seen."""
+    response = error_response(error, headers)
+    told = {"path": _shown(request), "method": request.method, "status": response.status, "error": error.code}
+    log.info("refused", extra={"turn": request[TURN_ID], **told})
     return response
 
 

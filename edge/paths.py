@@ -7,6 +7,7 @@ Source: ElevenLabs' custom LLM guides name base URLs, its SDK's example a whole 
 to either; openai-python and LiveKit's plug-in ask for `<base URL>/models`.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -26,6 +27,7 @@ WORDS = {
     "docs",
     "openapi.json",
 } | {SECRET, CALL}
+STARTS = {"v1", "chat", "models"}  # of what follows a secret or a call id
 SHOWN_STEPS = 12
 
 
@@ -47,19 +49,25 @@ def read(path: str) -> Place | None:
     `/t/<secret>` and `/c/<call id>` may stand in front, in either order. After them `/v1` and `/chat/completions` may
     be missing or doubled where the rest says what is meant. Empty segments count for nothing.
     """
-    steps = [unquote(step) for step in path.split("/") if step]
+    steps = deque(unquote(step) for step in path.split("/"))
     said: dict[str, str] = {}
-    at = 0
-    while at + 1 < len(steps) and steps[at] in (SECRET, CALL) and steps[at] not in said:
-        said[steps[at]] = steps[at + 1]
-        at += 2
-    route, model = _route(steps, at)
-    return Place(route, said.get(SECRET), said.get(CALL), model) if route else None
+    while steps and (not steps[0] or (steps[0] in (SECRET, CALL) and steps[0] not in said)):
+        if name := steps.popleft():
+            said[name] = _value(steps)
+    route, model = _route([step for step in steps if step])
+    return Place(route, said.get(SECRET) or None, said.get(CALL) or None, model) if route else None
 
 
-def _route(steps: Sequence[str], at: int) -> tuple[str, str]:
+def _value(steps: deque[str]) -> str:
+    """The value that stands next. Where it is missing, as a platform leaves it whose variable is empty, there is none:
+    what follows is not taken for it.
+    """
+    return steps.popleft() if steps and steps[0] not in STARTS else ""
+
+
+def _route(steps: Sequence[str]) -> tuple[str, str]:
     """The route and, of one model's, its id; an empty route is none."""
-    route = ""
+    route, at = "", 0
     while at < len(steps):
         if steps[at] == "v1":
             at += 1

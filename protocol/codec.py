@@ -3,6 +3,7 @@
 A batch is `[worker_id, [frame, ...]]`, a frame `[line, claim, seq, [tag, ...]]`.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +14,15 @@ from protocol.messages import Answer, Control, Frame, Here, Job, TurnRecord
 
 DecodeError = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 """All that a decoder raises on bytes that are none of ours."""
+
+
+ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w)|.)", re.DOTALL)
+"""Of JSON: a surrogate pair, half of one (the group), or any other."""
+
+
+def without_halves(data: bytes) -> bytes:
+    """JSON without escaped halves of surrogate pairs: of an emoji that was cut in two. They are no text."""
+    return ESCAPE.sub(lambda escape: b"" if escape[1] else escape[0], data)
 
 
 class Addressed(Struct, frozen=True, array_like=True, gc=False):

@@ -133,7 +133,8 @@ def value_of(said: object, hint: Any, *, place: str | Callable[[], str], key: st
         shown = repr(said)
         quoted = f"is {shown}" if key not in UNQUOTED and len(shown) <= QUOTED_CHARS else "is not usable"
         found = place if isinstance(place, str) else place()
-        raise SettingsError(f"{found} {quoted}; it must be {demand(hint)}") from None
+        commas = ", with commas between the items" if not strict and is_list(hint) else ""
+        raise SettingsError(f"{found} {quoted}; it must be {demand(hint)}{commas}") from None
 
 
 def table_of(hint: Any) -> type[Struct] | None:

@@ -132,7 +132,7 @@ async def test_a_path_that_there_is_not_can_be_found_in_the_log(
         turn = answer.headers["x-request-id"]
 
     lines = [json.loads(text) for text in line.logs().splitlines() if turn in text]
-    assert [(one["event"], one["path"]) for one in lines] == [("no such path", "/t/…/…/v1/chat")]
+    assert [(one["event"], one["path"]) for one in lines] == [("refused", "/t/…/…/v1/chat")]
 
 
 async def test_a_wrong_method_is_told_by_the_routes_name(web: aiohttp.ClientSession, guarded: str) -> None:

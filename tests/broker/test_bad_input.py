@@ -20,6 +20,7 @@ from bench.client import fetch
 from bench.http1 import ResponseReader
 from bench.line import NATS_CONF
 from edge.chat_form import ChatBody
+from tests.broker.halves import eventually
 from tests.broker.line_fixture import RealLine, real_line
 from tests.edge.test_chat_body import FAULTS, NEAR, PLACES, changed, values
 
@@ -122,10 +123,6 @@ NO_JSON: dict[str, bytes] = {
     "half a character": HEAD + b',"user":"\xf0\x9f\x98"}',
     "an overlong character": HEAD + b',"user":"\xc0\xaf"}',
     "a surrogate in UTF-8": HEAD + b',"user":"\xed\xa0\x80"}',
-    "a lone high surrogate": HEAD + b',"user":"\\ud83d"}',
-    "a lone low surrogate": HEAD + b',"user":"\\ude00"}',
-    "a lone surrogate where nobody looks": HEAD + b',"stranger":{"\\udfff":1}}',
-    "surrogates in the wrong order": HEAD + b',"user":"\\ude00\\ud83d"}',
     "NUL": b"\x00",
     "NUL before": b"\x00" + HEAD + b"}",
     "NUL between": HEAD + b"\x00}",
@@ -153,6 +150,10 @@ async def test_what_is_no_json_object_is_a_400(web: aiohttp.ClientSession, name:
 
 ODD_BUT_GOOD: dict[str, bytes] = {
     "a pair of surrogates": HEAD + b',"user":"\\ud83d\\ude00"}',
+    "a lone high surrogate": HEAD + b',"user":"\\ud83d"}',
+    "a lone low surrogate": HEAD + b',"user":"\\ude00"}',
+    "a lone surrogate where nobody looks": HEAD + b',"stranger":{"\\udfff":1}}',
+    "surrogates in the wrong order": HEAD + b',"user":"\\ude00\\ud83d"}',
     "NUL as an escape": HEAD + b',"user":"a\\u0000b"}',
     "duplicate keys: the last counts": b'{"model":"nobody","stream":true,"stream":false,' + HEAD[1:] + b"}",
     "a key that is empty": HEAD + b',"":1}',
@@ -347,7 +348,36 @@ async def test_what_is_no_good_http_is_a_4xx(line: RealLine, web: aiohttp.Client
 
     assert response.status is not None
     assert 400 <= response.status < 500
+    told = json.loads(body)["error"]["message"]
+    assert CANARY not in told
     await a_good_turn_succeeds(web)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "told"),
+    [
+        (b"BREW /v1/models HTTP/1.1\r\nHost: x\r\n\r\n", 405, "no such method"),
+        (b"get /v1/models HTTP/1.1\r\nHost: x\r\n\r\n", 405, "no such method"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "plain HTTP"),
+        (b"GET /" + b"y" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 400, "too long"),
+    ],
+)
+async def test_what_is_wrong_with_it_is_told_and_logged(
+    line: RealLine, request_: bytes, status: int, told: str
+) -> None:
+    host, port = line.edges[0].url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request_)
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    writer.close()
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    turn = head.lower().partition(b"x-request-id: ")[2].split(b"\r\n")[0].decode()
+    assert int(head.split()[1]) == status
+    assert (b"allow: get, head, post" in head.lower()) == (status == 405)
+    assert told in json.loads(body)["error"]["message"]
+    await eventually(lambda: turn in line.logs())
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ CASES: dict[str, tuple[dict[str, str], str | None, str | None, str | None]] = {
     "a header before the body": ({"x-call-id": "c1"}, "c3", None, "c1"),
     "the platform's own header": ({"x-livekit-room-id": "r1"}, None, None, "r1"),
     "the body before the platform's own": ({"x-livekit-room-id": "r1"}, "c3", None, "c3"),
+    "a template that nobody filled in is none": ({"x-call-id": "{{system__conversation_id}}"}, None, "p4", "p4"),
     "an empty header is none": ({"x-call-id": ""}, "c3", None, "c3"),
     "a header of odd characters is none": ({"x-call-id": "a b"}, "c3", None, "c3"),
     "control characters": ({"x-call-id": "a\nb"}, None, None, None),

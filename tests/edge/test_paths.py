@@ -33,13 +33,17 @@ PLACES: dict[str, Place] = {
     "/c/call-1/v1/chat/completions": Place(CHAT, call_id="call-1"),
     "/c/call-1/chat/completions": Place(CHAT, call_id="call-1"),
     "/c/call%2F1/v1/models": Place(MODELS, call_id="call/1"),
-    "/c/v1/v1/chat/completions": Place(CHAT, call_id="v1"),
+    "/c//v1/chat/completions": Place(CHAT),  # a platform whose variable is empty
+    "/c/v1/chat/completions": Place(CHAT),
+    "/c/models": Place(MODELS),
+    "/t//c/call-1/v1/chat/completions": Place(CHAT, call_id="call-1"),
+    "//t/s3cret//c/call-1//v1//models": Place(MODELS, "s3cret", "call-1"),
     "/c/t/v1/chat/completions": Place(CHAT, call_id="t"),
     "/t/s3cret/v1/chat/completions": Place(CHAT, "s3cret"),
     "/t/s3cret/chat/completions": Place(CHAT, "s3cret"),
     "/t/s3cret/v1/v1/chat/completions/chat/completions/": Place(CHAT, "s3cret"),
     "/t/sk-line%2F1%25/v1/models/echo": Place(MODEL, SECRET, model="echo"),
-    "/t/v1/chat/completions": Place(CHAT, "v1"),  # which is then no key of ours
+    "/t/v1/chat/completions": Place(CHAT),
     "/t/s3cret/c/call-1/v1/chat/completions": Place(CHAT, "s3cret", "call-1"),
     "/c/call-1/t/s3cret/v1/chat/completions": Place(CHAT, "s3cret", "call-1"),
     "/t/c/c/t/v1/chat/completions": Place(CHAT, "c", "t"),
@@ -49,7 +53,15 @@ NOWHERE = [
     *("/v2/chat/completions", "/V1/chat/completions", "/v1/Chat/completions", "/v1/completions", "/v1/responses"),
     *("/api/v1/chat/completions", "/v1/chat/completions/x", "/v1/chat/x/completions", "/v1/chatcompletions"),
     *("/t/v1", "/t", "/t/", "/c", "/t/s3cret", "/t/s3cret/", "/t/s3cret/v1", "/t/s3cret/health", "/T/s3cret/v1/models"),
-    *("/t/a/t/b/v1/models", "/c/a/c/b/v1/models", "/t/a/c/b/t/d/v1/models", "/v1/t/s3cret/models", "/v1/c/a/models"),
+    *(
+        "//c//call-1",
+        "/c//call-1/v1/models",
+        "/t/a/t/b/v1/models",
+        "/c/a/c/b/v1/models",
+        "/t/a/c/b/t/d/v1/models",
+        "/v1/t/s3cret/models",
+        "/v1/c/a/models",
+    ),
 ]
 
 

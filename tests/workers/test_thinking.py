@@ -67,9 +67,17 @@ INSIDE: dict[str, tuple[str, str]] = {
 CASES = [(*case, inside) for table, inside in ((OUTSIDE, False), (INSIDE, True)) for case in table.items()]
 
 
-def told(pieces: list[str], *, inside: bool = False) -> tuple[str, str]:
+DATA: dict[str, tuple[str, str]] = {
+    '{"a": "<think>x</think>"}': ("", '{"a": "<think>x</think>"}'),
+    '<think>hm</think>\n{"a": "<think>"}': ("hm", '{"a": "<think>"}'),
+    '["</think>", "<thi"]': ("", '["</think>", "<thi"]'),
+    "7 <think": ("", "7 <think"),
+}
+
+
+def told(pieces: list[str], *, inside: bool = False, is_data: bool = False) -> tuple[str, str]:
     """All that is thought, all that is said."""
-    thinking = Thinking(inside=inside)
+    thinking = Thinking(inside=inside, is_data=is_data)
     parts = [*(thinking.push(piece) for piece in pieces), thinking.flush()]
     return "".join(thought for thought, _ in parts), "".join(said for _, said in parts)
 
@@ -83,6 +91,12 @@ def test_thought_and_speech_are_told_apart_at_any_split(content: str, expected: 
     assert told([content], inside=inside) == expected
     for size in (1, 2, 3, 5, 7):
         assert told(in_pieces(content, size), inside=inside) == expected
+
+
+@pytest.mark.parametrize(("content", "expected"), DATA.items())
+def test_in_data_a_tag_after_the_beginning_is_a_part_of_it(content: str, expected: tuple[str, str]) -> None:
+    for size in (1, 2, 3, 5, 7, len(content)):
+        assert told(in_pieces(content, size), is_data=True) == expected
 
 
 PARTS = st.sampled_from(

@@ -3,29 +3,23 @@
 Takes an event stream, and the one JSON object of an upstream that ignores `stream`: that counts as one event.
 """
 
-import re
 from collections.abc import Iterator
 
 from protocol import sse
+from protocol.codec import without_halves
 from workers.targets.upstream_errors import Fault
 
 MAX_LINE_BYTES = 1024 * 1024  # an event is some hundred bytes; a whole tool call in one may be long
 HEAD_BYTES = 1024  # of white space before a body: some proxies send it to keep a connection
 TOO_LONG = "line_too_long"  # the kind of fault
 BOM = b"\xef\xbb\xbf"
-ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w)|.)", re.DOTALL)
-"""Of JSON: a surrogate pair, half of one (the group), or any other."""
 
 
 def as_text(data: bytes) -> bytes:
     """JSON that could not be read, without what is no text: bytes that are no UTF-8 become U+FFFD, half a surrogate
     pair (of an emoji that was cut in two) is left out.
     """
-    return ESCAPE.sub(_without_halves, data.decode("utf-8", "replace").encode())
-
-
-def _without_halves(escape: re.Match[bytes]) -> bytes:
-    return b"" if escape[1] else escape[0]
+    return without_halves(data.decode("utf-8", "replace").encode())
 
 
 class AnswerEvents:

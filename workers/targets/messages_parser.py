@@ -38,7 +38,8 @@ class MessagesParser:
     """Feed it bytes, take frames; `end()` gives the last ones.
 
     `may_be_empty`: a continuation may find nothing left to say. `max_calls`: tool calls beyond it are dropped.
-    `thinks_first`: its content begins in the middle of a thought. `key` is kept out of what an upstream's error says.
+    `thinks_first`: its content begins in the middle of a thought. `is_data`: JSON was asked for. `key` is kept out of
+    what an upstream's error says.
     """
 
     def __init__(
@@ -50,12 +51,13 @@ class MessagesParser:
         may_be_empty: bool = False,
         max_calls: int | None = None,
         thinks_first: bool = False,
+        is_data: bool = False,
     ) -> None:
         self._target = target
         self._key = key
         self._may_be_empty = may_be_empty
         self._events = AnswerEvents(target=target)
-        self._spoken = Spoken(thinks_first=thinks_first)
+        self._spoken = Spoken(thinks_first=thinks_first, is_data=is_data)
         self._calls = CallCollector(job_id=job_id, limit=max_calls)
         self._inputs: dict[int | None, str] = {}  # by a tool block's index: the arguments that came with its beginning
         self._figures: dict[str, object] = {}  # of `usage`, the latest ones

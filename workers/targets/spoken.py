@@ -11,10 +11,12 @@ from workers.targets.thinking import Thinking
 
 
 class Spoken:
-    """Texts go in as an upstream sends them, frames come out. `thinks_first`: it begins in the middle of a thought."""
+    """Texts go in as an upstream sends them, frames come out. `thinks_first`: it begins in the middle of a thought.
+    `is_data`: JSON was asked for.
+    """
 
-    def __init__(self, *, thinks_first: bool = False) -> None:
-        self._thinking = Thinking(inside=thinks_first)
+    def __init__(self, *, thinks_first: bool = False, is_data: bool = False) -> None:
+        self._thinking = Thinking(inside=thinks_first, is_data=is_data)
         self._logprobs: tuple[TokenLogprob, ...] = ()  # of tokens whose text is still to come
         self._mixed = False  # some of them may be of a thought, a tag or a call
         self.audible = False  # content, a refusal or a call has come

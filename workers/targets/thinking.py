@@ -25,22 +25,23 @@ BEGUN = re.compile(rf"(?ai:</?(?:t|th|thi|thin|thinki|thinkin|think(?:ing)?{WITH
 class Thinking:
     """Feed it content, take what is thought and what is said. What may yet become a tag is held back.
 
-    `inside`: the answer begins in the middle of a thought. White space around a block before the first word is no part
-    of anything.
+    `inside`: the answer begins in the middle of a thought. `is_data`: it is JSON, in which a tag after the beginning is
+    a part of some string. White space around a block before the first word is no part of anything.
     """
 
-    def __init__(self, *, inside: bool = False) -> None:
+    def __init__(self, *, inside: bool = False, is_data: bool = False) -> None:
         self.speaking = False  # the first word is there
         self.stray_end = False  # after it, a thought ended that never began
         self.at_end = False  # what was said last is one piece, and the end of what has come
         self._trims = inside  # a thought has: the white space after it goes with it
         self._inside = inside
+        self._is_data = is_data
         self._blank = True  # nothing visible since the beginning, or since the last tag
         self._held = ""
 
     def plain(self, text: str) -> bool:
         """Whether it is said as it is, and need not come by here: nearly all of an answer, after its first word."""
-        return self.speaking and not (self._inside or self._held) and "<" not in text
+        return self.speaking and not (self._inside or self._held) and ("<" not in text or self._is_data)
 
     @property
     def holding(self) -> bool:
@@ -104,6 +105,8 @@ class Thinking:
 
     def _between_words(self) -> tuple[str, str]:
         """After the first word: whole blocks apart, and what may yet become a tag held back."""
+        if self._is_data:
+            return "", self.flush()[1]
         thought = said = ""
         while tag := ANY_TAG.search(self._held):
             before, self._held = self._held[: tag.start()], self._held[tag.end() :]
