@@ -19,6 +19,7 @@ from protocol import reload
 from protocol.messages import Outcome
 from tests.broker.line_fixture import START_S, real_line
 from tests.deploy import compose
+from tests.workers.fake_upstream import Exchange, says, upstream
 
 T = TypeVar("T")
 FOLDER = compose.ROOT / "deploy" / "observability"
@@ -62,16 +63,47 @@ def labels_asked(expr: str) -> set[str]:
     return chosen.union(*(group.labels for group in groups))
 
 
+CASCADE = """
+[breaker]
+requests = 1
+
+[models.front-desk]
+targets = ["broken", "well"]
+
+[targets.broken]
+base_url = "{url}"
+model = "broken"
+
+[targets.well]
+base_url = "{url}"
+model = "well"
+prices = {{ input = 1.0, output = 2.0 }}
+"""
+
+
+async def broken_or_well(exchange: Exchange) -> None:
+    """As its model says; well, but for one line that nobody can read."""
+    if exchange.json["model"] == "broken":
+        await exchange.plain(500, "{}")
+        return
+    await exchange.begin()
+    await exchange.send("data: nonsense\n\n" + says("Hello."))
+    await exchange.end()
+
+
 async def exported(directory: Path) -> dict[str, set[str]]:
-    """Every sample of a real edge and a real worker after a turn and a refusal, with its labels."""
-    async with real_line(directory) as line:
-        edge, worker = line.add("edge"), line.add("worker")
+    """Every sample of a real edge and a real worker after some turns and a refusal, with its labels."""
+    async with upstream(broken_or_well) as fake, real_line(directory) as line:
+        config = directory / "trunkline.toml"
+        config.write_text(CASCADE.format(url=fake.url))
+        of_the_line = {"TRUNKLINE_CONFIG": str(config)}
+        edge, worker = line.add("edge", of_the_line), line.add("worker", of_the_line)
         await line.ready()
-        for model in ("unknown", "echo"):
+        for model in ("unknown", "echo", "front-desk", "front-desk"):
             body = {"model": model, "messages": [{"role": "user", "content": "hello there"}]}
             await (await Call.place(f"{edge.url}/v1/chat/completions", body)).ended()
         said = await until(edge.metrics, lambda text: "trunkline_turns_total{" in text, START_S)
-        said += await until(worker.metrics, lambda text: "trunkline_generations_total{" in text, START_S)
+        said += await until(worker.metrics, lambda text: "trunkline_targets_skipped_total{" in text, START_S)
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(said):
         for sample in family.samples:

@@ -92,7 +92,6 @@ async def reset(exchange: Exchange) -> None:
     """RST."""
     await asyncio.sleep(HEARD_S)
     exchange.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_TIME_TO_LINGER)
-    exchange.over = True
     exchange.writer.transport.abort()
 
 
@@ -139,7 +138,6 @@ async def speaks_for_ever(exchange: Exchange) -> None:
 async def half_close(exchange: Exchange) -> None:
     """It will say nothing more, and goes on listening."""
     exchange.writer.write_eof()
-    exchange.over = True
     await exchange.hold()
 
 

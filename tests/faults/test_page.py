@@ -15,7 +15,8 @@ def test_the_page_says_of_every_fault_what_is_held_here() -> None:
 
 def test_the_command_on_the_page_is_the_one_that_writes_it() -> None:
     [command] = [command.text for command in read(PAGE).commands if command.run_by == "tests/faults"]
-    typed = subprocess.run(["make", "-n", *command.split()[1:]], cwd=ROOT, capture_output=True, text=True, check=True)
+    argv = ["make", "-n", "--no-print-directory", *command.split()[1:]]
+    typed = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert command.split()[0] == "make"
     assert typed.stdout.splitlines()[-1].endswith("python -m tests.faults")

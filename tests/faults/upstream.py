@@ -44,7 +44,6 @@ class Exchange:
         self.seen = Seen(request.body, request.headers, time.monotonic())
         self.left = asyncio.Event()  # the other side has closed
         self.writer = writer
-        self.over = False
 
     async def raw(self, data: bytes) -> None:
         """Raises ConnectionError: nobody listens any more."""
@@ -95,7 +94,6 @@ class Exchange:
 
     def cut(self) -> None:
         """Leave in the middle."""
-        self.over = True
         self.writer.close()
 
 
@@ -125,12 +123,13 @@ class FaultUpstream:
         return f"{self.url}/{fault}/{scenario}/v1"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection: request after request, until one of them ends it or the other side leaves."""
+        """One connection, one request: what a fault leaves on a connection is not for the next turn, which would ask
+        again on another one.
+        """
         buffer = bytearray()
         try:
-            while request := await _next(reader, buffer):
-                if not await self._answer(request, reader, writer, buffer):
-                    return
+            if request := await _next(reader, buffer):
+                await self._answer(request, reader, writer, buffer)
         except ConnectionError:
             pass
         finally:
@@ -138,12 +137,11 @@ class FaultUpstream:
 
     async def _answer(
         self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, buffer: bytearray
-    ) -> bool:
-        """Whether the connection is good for another request."""
+    ) -> None:
         _, fault, scenario, *_ = [*request.target.split("/"), "", ""]
         if fault not in self._acts:
             self.strayed.append(request.target)
-            return False
+            return
         same = self.seen.setdefault((scenario, fault), [])
         exchange = Exchange(request, len(same) + 1, writer)
         same.append(exchange.seen)
@@ -151,14 +149,12 @@ class FaultUpstream:
         try:
             await self._acts[fault](exchange)
         except ConnectionError:
-            exchange.over = True
             exchange.left.set()
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
         if exchange.left.is_set():
             exchange.seen.closed = exchange.seen.closed or time.monotonic()
-        return not (exchange.over or exchange.left.is_set())
 
 
 async def _next(reader: asyncio.StreamReader, buffer: bytearray) -> Request | None:
