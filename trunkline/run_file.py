@@ -14,6 +14,12 @@ from trunkline.nats_server import answers
 NAME = "run.json"
 SHARED = "environ"  # in that file: variables that whoever joins the line needs too
 COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")  # either one takes the traces
+NO_LINE = (
+    "start a line with `trunkline up`, or set TRUNKLINE_NATS__URL to the NATS of one that runs elsewhere or with "
+    "--ephemeral: it shows that as it starts"
+)
+"""The cure where no line was found here: an ephemeral one has its data elsewhere."""
+
 TRACES = "traces.jsonl"  # every process of the line appends to it
 
 

@@ -69,7 +69,7 @@ class Try:
         self._span = chat_span(parent, delivery.job, choice)
         self.frames = cast(
             AsyncGenerator[Frame, None],
-            choice.target.stream(job, headers=self._span.headers(), patience=patience._replace(told=self._told)),
+            choice.target.stream(job, headers=self._span.headers(), patience=Patience(*patience[:3], self._told)),
         )
 
     @property
@@ -121,7 +121,6 @@ class Try:
         now = self._clock()
         self.first_content_ms = (now - self.began) * 1000
         self.choice.latencies.add(now - self.began)
-        self.choice.breaker.succeeded(self._ticket, now)
 
     # --- how it ends ---------------------------------------------------------------------------------
 
@@ -129,22 +128,29 @@ class Try:
         """It came to its end. Raises RuntimeError: it has none, which is a bug of the target's."""
         if self.last is None:
             raise RuntimeError(f"target {self.choice.target.name} ended without a last frame")
-        if not self.spoke:
-            self.choice.breaker.succeeded(self._ticket, self._clock())
+        self.choice.breaker.succeeded(self._ticket, self._clock())
         self._end(self.last.code if isinstance(self.last, Failed) else ANSWERED)
 
     def fail(self, error: ServiceError, *, counts: bool = False) -> None:
-        """It came to none. `counts`: the target is to blame."""
+        """It came to none. `counts`: the target is to blame; else what it has said until then speaks for it."""
         self.error = error
         if counts:
             self.choice.breaker.failed(self._ticket, self._clock(), error.retry_after_s)
+        elif self.spoke:
+            self.choice.breaker.succeeded(self._ticket, self._clock())
         unsupported = isinstance(error, UNSUPPORTED)
         self.reason = "unsupported" if unsupported else self.reason
         self._end(SKIPPED if unsupported else error.code)
 
-    def outrun(self) -> None:
-        """Another one was faster."""
-        self.choice.latencies.add(self._clock() - self.began)
+    def outrun(self, winner: "Try", after_s: float) -> None:
+        """Another one was faster, though it was started `after_s` later: too slow to be of use, which is a failure. A
+        target that is slow now and then makes up for it; one that is silent for ever is passed over in the end, though
+        no caller ever waits until its time is up. A hedge that is outrun has proven nothing.
+        """
+        if not self.hedge:
+            self.choice.latencies.add(after_s)
+            if self.choice.breaker is not winner.choice.breaker:
+                self.choice.breaker.failed(self._ticket, self._clock())
         self._end(OUTRUN)
 
     def _end(self, outcome: str) -> None:

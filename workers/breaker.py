@@ -3,6 +3,9 @@
 Closed: everything goes through. Open: nothing does, for `open_s` or as long as a `Retry-After` said. Then half-open:
 one turn at a time probes the target, and what becomes of it closes the breaker or opens it again. Who asks an open
 target all the same, because no other is left, has proven as much as a probe.
+
+A request counts once, when its fate is known: at its end. A first word proves nothing, not even a probe's: an answer
+that is cut in the middle is a failure.
 """
 
 from collections.abc import Callable
@@ -12,6 +15,10 @@ from protocol.settings_types import BreakerSettings
 from workers.window import Window
 
 MAX_OBEYED_S = 60.0  # who is told to come back in an hour looks once a minute
+
+
+def _unheard(_: bool) -> None:
+    """Nobody asks."""
 
 
 class Ticket(NamedTuple):
@@ -24,7 +31,7 @@ class Ticket(NamedTuple):
 class Breaker:
     """Of one target in one worker. `changed` is told when it opens or closes."""
 
-    def __init__(self, told: BreakerSettings, changed: Callable[[bool], None] = lambda _: None) -> None:
+    def __init__(self, told: BreakerSettings, changed: Callable[[bool], None] = _unheard) -> None:
         self._told = told
         self._changed = changed
         self._window = Window(told.window_s)
@@ -53,7 +60,7 @@ class Breaker:
         return Ticket(self._opening, probe)
 
     def succeeded(self, ticket: Ticket, now: float) -> None:
-        """It was answered."""
+        """It was answered, to its end or until its caller left."""
         if self._until is None:
             self._window.add(now, whole=1)
         elif ticket.opening == self._opening:
@@ -78,6 +85,10 @@ class Breaker:
         """It is over. Where it was a probe that proved nothing, the next turn may probe."""
         if ticket.probe and ticket.opening == self._opening:
             self._probed = False
+
+    def retire(self) -> None:
+        """Another one has taken its place: what turns that still run make of this one is told to nobody."""
+        self._changed = _unheard
 
     def _open(self, until: float) -> None:
         was_open = self.is_open

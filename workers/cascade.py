@@ -14,7 +14,7 @@ from protocol.errors import Interrupted, ServiceError, to_failed
 from protocol.lifecycle import Claim
 from protocol.messages import Attempt, Failed, Finished, Frame, Job, Refusal, Text, Timings, Usage
 from protocol.spans import Span
-from workers.attempts import SKIPPED, UNSUPPORTED, Try, attributes_of, chat_span
+from workers.attempts import OUTRUN, SKIPPED, UNSUPPORTED, Try, attributes_of, chat_span
 from workers.claims import Delivery
 from workers.metrics import Metrics
 from workers.race import Race
@@ -23,7 +23,7 @@ from workers.targets import Patience
 from workers.verdicts import most_telling, verdict_of
 
 CONTINUATIONS = 2  # of one turn, by its worker
-BREAKER_OPEN, RETRY_BUDGET, WAITED, CONTINUES = "breaker_open", "retry_budget", "waited", "continues"
+RETRY_BUDGET, WAITED, CONTINUES = "retry_budget", "waited", "continues"
 
 
 class Cascade:
@@ -40,7 +40,7 @@ class Cascade:
         self._clock = clock
         self._began = clock()
         self._first_seq = delivery.next_seq
-        self._way = Way(route.choices, lambda choice: self._skip(choice, BREAKER_OPEN))
+        self._way = Way(route.choices, self._skip, lambda choice: choice.target.takes(self._job))
         self._tries: list[Try] = []
         self._all: list[Try | Attempt] = []  # the same, with what was passed over between them
 
@@ -61,6 +61,8 @@ class Cascade:
             raise
         else:
             await self._close(last)
+        finally:
+            del self._way  # it holds us: a ring would wait for the garbage collector, with all that was said in it
 
     async def _answer(self) -> Finished | Failed:
         """The last frame. Raises ServiceError."""
@@ -152,6 +154,9 @@ class Cascade:
         one = await Race(self._hedge, self._failed, self._hear).run(one, after_s)
         if one.hedge and one.spoke:
             self._metrics.hedge_won()
+        for other in self._tries:
+            if other.outcome == OUTRUN:
+                self._way.outrun(other.choice)
         return one
 
     async def _hear(self, one: Try, begun: Frame | None = None) -> None:
@@ -171,8 +176,10 @@ class Cascade:
             one.answer()
 
     def _failed(self, one: Try, error: ServiceError) -> None:
-        one.fail(error, counts=verdict_of(error).counts)
-        self._way.failed(one.choice, self._clock(), error.retry_after_s)
+        """Only a target that is to blame may be waited for: the next time the others would say the same."""
+        counts = verdict_of(error).counts
+        one.fail(error, counts=counts)
+        self._way.failed(one.choice, self._clock(), error.retry_after_s if counts else None)
 
     def _hedge(self) -> Try | None:
         now = self._clock()
@@ -245,8 +252,9 @@ class Cascade:
         self._metrics.generated(last)
 
     def _answering(self) -> list[Try]:
-        """Whom the answer is from; where there is none, who was asked last."""
-        return [one for one in self._tries if one.spoke] or self._tries[-1:]
+        """Whom the answer is from; where there is none, who was asked last; where none was, who could not be."""
+        asked = [one for one in self._tries if one.outcome != SKIPPED] or self._tries
+        return [one for one in asked if one.spoke] or asked[-1:]
 
     def _usage(self) -> Usage:
         """Of the answer: its prompt, and all that was said of it. What else was spent is in the attempts."""

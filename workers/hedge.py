@@ -11,8 +11,9 @@ WHOLE = 1 - 1e-9  # ten times a tenth, as floating point has it
 class Latencies:
     """A target's recent first-content times, in seconds.
 
-    One that was outrun counts with the time until then: without those, each hedge would take a slow answer out of the
-    picture, and the percentile would sink until every turn is slow.
+    One that was outrun counts with the time after which its hedge was started. Without it each hedge would take a slow
+    answer out of the picture, and the percentile would sink until every turn is slow; with the time until it was outrun
+    the percentile of a target that is always outrun would grow without end.
     """
 
     def __init__(self) -> None:

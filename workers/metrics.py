@@ -1,5 +1,7 @@
 """The worker's metrics, as Prometheus reads them. Names: `protocol/telemetry.py`."""
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from protocol import telemetry
@@ -8,7 +10,7 @@ from protocol.reload import OUTCOMES, Outcome
 
 
 class Metrics:
-    """One process's counters."""
+    """One process's counters. What every turn counts has its label looked up once."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -18,21 +20,24 @@ class Metrics:
         self.connected = Gauge(telemetry.BUS_CONNECTED, "1 while the bus is there", registry=r)
         self._claims = Counter(telemetry.CLAIMS, "Deliveries taken", registry=r)
         self._terminated = Counter(telemetry.DELIVERIES_TERMINATED, "Deliveries of edges that are gone", registry=r)
-        self._generations = Counter(telemetry.GENERATIONS, "Generations by how they ended", ["outcome"], registry=r)
+        generations = Counter(telemetry.GENERATIONS, "Generations by how they ended", ["outcome"], registry=r)
+        self._generations = cache(generations.labels)
         reloads = Counter(telemetry.CONFIG_RELOADS, "SIGHUPs, by what came of them", ["outcome"], registry=r)
         self._reloads = {outcome: reloads.labels(outcome) for outcome in OUTCOMES}
-        self._first = Histogram(
+        first = Histogram(
             telemetry.TARGET_FIRST_CONTENT,
             "Request to first content, on the target's clock",
             ["target"],
             buckets=telemetry.BUCKETS_S,
             registry=r,
         )
+        self._first = cache(first.labels)
         tokens = Counter(telemetry.TOKENS, "Tokens, as counted or estimated", ["direction"], registry=r)
         self._input, self._output = tokens.labels("input"), tokens.labels("output")
-        self._attempts = Counter(
+        attempts = Counter(
             telemetry.TARGET_ATTEMPTS, "Requests to targets by what came of them", ["target", "outcome"], registry=r
         )
+        self._attempts = cache(attempts.labels)
         self._skipped = Counter(
             telemetry.TARGETS_SKIPPED, "Targets passed over, and why", ["target", "reason"], registry=r
         )
@@ -57,16 +62,16 @@ class Metrics:
 
     def generated(self, last: Finished | Failed) -> None:
         """A turn has come to its end."""
-        self._generations.labels("finished" if isinstance(last, Finished) else last.code).inc()
+        self._generations("finished" if isinstance(last, Finished) else last.code).inc()
 
     def attempted(self, attempt: Attempt) -> None:
         """A target was tried for a turn, or passed over."""
         if attempt.outcome == "skipped":
             self._skipped.labels(attempt.target, attempt.reason).inc()
             return
-        self._attempts.labels(attempt.target, attempt.outcome).inc()
+        self._attempts(attempt.target, attempt.outcome).inc()
         if attempt.first_content_ms is not None:
-            self._first.labels(attempt.target).observe(attempt.first_content_ms / 1000)
+            self._first(attempt.target).observe(attempt.first_content_ms / 1000)
         self._input.inc(attempt.usage.prompt)
         self._output.inc(attempt.usage.completion)
 

@@ -42,7 +42,10 @@ class Race:
             if winner is None:
                 return one
             one, frame = winner
-            closing += [_outrun(task, other) for task, other in running.items() if other is not one and not other.ended]
+            for task, other in running.items():
+                if other is not one and not other.ended:
+                    other.outrun(one, after_s)
+                    closing.append(_close(task, other))
             await self._hear(one, frame)
             return one
         finally:
@@ -80,10 +83,9 @@ async def _winner(running: Running) -> tuple[Try, Frame] | None:
     return None
 
 
-def _outrun(task: "asyncio.Task[Frame | None]", one: Try) -> "asyncio.Task[None]":
+def _close(task: "asyncio.Task[Frame | None]", one: Try) -> "asyncio.Task[None]":
     """Close a connection without making the winner wait for that."""
     task.cancel()
-    one.outrun()
 
     async def close() -> None:
         await asyncio.wait([task])

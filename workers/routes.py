@@ -12,6 +12,8 @@ from workers.targets import Target
 
 NEVER = BreakerSettings(requests=2**40)
 
+BREAKER_OPEN, UNSUPPORTED = "breaker_open", "unsupported"  # why a target is passed over
+
 
 @dataclass(slots=True, eq=False)
 class Choice:
@@ -52,9 +54,15 @@ class Waited(NamedTuple):
 
 
 class Way:
-    """Which target of a route comes next in one turn. `skip` is told of each that is passed over."""
+    """Which target of a route comes next in one turn.
 
-    def __init__(self, choices: Sequence[Choice], skip: Callable[[Choice], None]) -> None:
+    `skip` is told of each that is passed over, and why. `takes` says whether a target can be told the job: it is asked
+    where that decides how long another one is waited for, and once of each.
+    """
+
+    def __init__(
+        self, choices: Sequence[Choice], skip: Callable[[Choice, str], None], takes: Callable[[Choice], bool]
+    ) -> None:
         self._left = list(choices)
         self._passed: list[Choice] = []
         self._failed: set[Breaker] = set()
@@ -62,15 +70,17 @@ class Way:
         self._waited: set[Choice] = set()
         self._forced = False
         self._skip = skip
+        self._takes = takes
+        self._able: dict[Choice, bool] = {}  # as far as it was asked
 
     def goes_on(self, now: float) -> bool:
-        """Whether another target may be tried."""
-        return any(choice.breaker.lets(now) for choice in self._left)
+        """Whether another target may be tried, and can be told the job."""
+        return any(choice.breaker.lets(now) and self._is_able(choice) for choice in self._left)
 
     def next(self, now: float) -> Choice | None:
-        """The next target that may be tried."""
+        """The next target that may be tried, and is not known to be one that cannot be told the job."""
         for at, choice in enumerate(self._left):
-            if choice.breaker.lets(now):
+            if choice.breaker.lets(now) and self._able.get(choice, True):
                 passed, self._left = self._left[:at], self._left[at + 1 :]
                 self._pass(passed)
                 return choice
@@ -80,13 +90,14 @@ class Way:
         """Of those whose breaker is open the one that is ready first, once: better a bad target than none. Not one
         that has failed in this turn.
         """
-        able = [choice for choice in (*self._passed, *self._left) if choice.breaker not in self._failed]
-        if self._forced or not able:
+        if self._forced:
             return None
-        self._forced = True
-        chosen = min(able, key=lambda choice: choice.breaker.ready_at)
-        left, self._left = self._left, []
-        self._pass([choice for choice in left if choice is not chosen])
+        rest = [choice for choice in (*self._passed, *self._left) if choice.breaker not in self._failed]
+        chosen = min(self._worth_asking(rest), key=lambda choice: choice.breaker.ready_at, default=None)
+        self._forced = chosen is not None
+        left = self._left
+        self._left = [] if chosen is not None else [one for one in left if self._able.get(one, True)]
+        self._pass([one for one in left if one is not chosen and one not in self._left])
         return chosen
 
     def failed(self, choice: Choice, now: float, retry_after_s: float | None) -> None:
@@ -94,6 +105,10 @@ class Way:
         self._failed.add(choice.breaker)
         if retry_after_s is not None and choice not in self._waited:
             self._later.append(Waited(now + retry_after_s, choice))
+
+    def outrun(self, choice: Choice) -> None:
+        """A target was left for a faster one. Should that be lost, it comes next."""
+        self._left.insert(0, choice)
 
     def wait(self, until: float) -> Waited | None:
         """The target that wants to be asked again first, where that is before `until`."""
@@ -107,4 +122,17 @@ class Way:
     def _pass(self, choices: Sequence[Choice]) -> None:
         self._passed += choices
         for choice in choices:
-            self._skip(choice)
+            self._skip(choice, BREAKER_OPEN if self._able.get(choice, True) else UNSUPPORTED)
+
+    def _worth_asking(self, choices: Sequence[Choice]) -> Sequence[Choice]:
+        """Those that can be told the job. Where none can and none was asked, all of them: one has to say why."""
+        if len(choices) == 1 and not self._failed:
+            return choices
+        able = [choice for choice in choices if self._is_able(choice)]
+        return able if able or self._failed else choices
+
+    def _is_able(self, choice: Choice) -> bool:
+        known = self._able.get(choice)
+        if known is None:
+            known = self._able[choice] = self._takes(choice)
+        return known

@@ -18,6 +18,7 @@ from protocol.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
+from workers.targets.upstream_errors import LimitTooLow
 
 
 class Verdict(NamedTuple):
@@ -40,6 +41,7 @@ VERDICTS: dict[type[ServiceError], Verdict] = {
     RateLimited: Verdict(next=True, counts=True, telling=3),
     ContentFiltered: Verdict(next=True, counts=False, telling=4),
     ContextTooLong: Verdict(next=True, counts=False, telling=4),
+    LimitTooLow: Verdict(next=False, counts=False, telling=5),
     UpstreamRefused: Verdict(next=False, counts=False, telling=5),
 }
 """From what nobody could do anything about, over what time heals, to what the caller can change."""

@@ -9,6 +9,7 @@ import pytest
 from bench.processes import Process
 from tests.cli.conftest import StartConfigured, Terminal
 from tests.cli.top_line import TOP, Screens, Watched, screens_in, watched_line
+from trunkline import run_file
 
 END_S = 30.0
 TRACE = re.compile(r"[0-9a-f]{32}")
@@ -79,7 +80,7 @@ async def test_without_a_line_it_says_how_to_get_one(terminal: Terminal, flags: 
 
     assert (code, out) == (3, "")
     assert err.startswith("trunkline: no NATS server at 127.0.0.1:9 within 2 s")
-    assert err.endswith("; start a line with `trunkline up`, or set TRUNKLINE_NATS__URL to the NATS of one\n")
+    assert err.endswith(f"; {run_file.NO_LINE}\n")
     assert (err.count("\n"), "secret" in err) == (1, False)
 
 

@@ -24,6 +24,7 @@ from tests.cli.conftest import StartConfigured, Terminal, until
 from tests.cli.pseudo_terminal import CTRL_C
 from tests.cli.talk_line import clean
 from tests.cli.top_line import Callers, Screens, screens_in
+from trunkline import run_file
 from trunkline.listen import Listener, listen
 from trunkline.turns import forms
 
@@ -267,6 +268,22 @@ async def test_a_reader_who_has_enough_ends_it_quietly(kept: Kept, terminal: Ter
     assert piped.stderr == "left 0\n"
 
 
+@pytest.mark.parametrize("options", ["--json", "--json --summary", ""])
+async def test_who_follows_for_a_reader_who_has_enough_does_not_wait_for_one_more(
+    kept: Kept, terminal: Terminal, options: str
+) -> None:
+    await kept.keep(record(1))
+
+    piped = await asyncio.to_thread(
+        subprocess.run,
+        ["/bin/sh", "-c", f"{{ {' '.join(TURNS)} --follow {options}; echo left $? >&2; }} | head -n 1"],
+        cwd=terminal.directory, env=clean(**kept.environ), capture_output=True, text=True, timeout=END_S, check=False,
+    )  # fmt: skip
+
+    assert ("turn_1" if options else "started") in piped.stdout
+    assert piped.stderr == "left 0\n"
+
+
 async def test_what_a_line_does_is_listed(terminal: Terminal, screens: Screens) -> None:
     """Whoever runs `up` here need not say where the line is."""
     up = terminal.start("up --json --ephemeral --port 0")
@@ -294,7 +311,7 @@ async def test_without_a_line_it_says_how_to_get_one(terminal: Terminal, options
 
     assert (code, out) == (3, "")
     assert err.startswith("trunkline: no NATS server at 127.0.0.1:9 within 2 s")
-    assert err.endswith("; start a line with `trunkline up`, or set TRUNKLINE_NATS__URL to the NATS of one\n")
+    assert err.endswith(f"; {run_file.NO_LINE}\n")
     assert "secret" not in err
 
 

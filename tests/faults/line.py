@@ -74,7 +74,6 @@ def _target(scenario: Scenario, fault: str, port: int) -> str:
         connect_s = {CONNECT_S}
         first_content_s = {FIRST_CONTENT_S}
         stall_s = {STALL_S}
-        warm = 0
         {more}
         prices = {{ input = {INPUT_PRICE}, output = {OUTPUT_PRICE} }}
         """

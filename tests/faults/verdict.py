@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 
-from protocol.messages import Attempt
-from tests.faults.faults import FAULTS, Heard
+from protocol.messages import Attempt, Usage
+from tests.faults.faults import BLACK_HOLE, FAULTS, NOWHERE, REFUSALS, Heard
 from tests.faults.line import INPUT_PRICE, OUTPUT_PRICE, target_name
 from tests.faults.turns import Result, ends_well
 from tests.faults.voices import PROMPT_TOKENS, WORDS
 
 MILLION = 1_000_000
 ENDLESS = "endless"
+FREE = {*REFUSALS, NOWHERE, BLACK_HOLE}
 
 
 def wrong(result: Result) -> list[str]:
@@ -61,6 +62,8 @@ def _billed(result: Result) -> Iterator[str]:
         price = (usage.prompt * INPUT_PRICE + usage.completion * OUTPUT_PRICE) / MILLION
         if attempt.cost is None or abs(attempt.cost - price) > 1e-9:
             yield f"{attempt.target} cost {attempt.cost}, not {price}"
+        if result.scenario.fault in FREE and attempt.outcome != "answered" and usage != Usage():
+            yield f"{attempt.target} billed {usage}, though it refused or was not there"
         told = _told(result, attempt)
         if told is not None and (usage.prompt, usage.completion, usage.estimated) != (PROMPT_TOKENS, told, False):
             yield f"{attempt.target} billed {usage}, not the {told} tokens that it told"

@@ -54,6 +54,10 @@ class ScriptedTarget:
         self._sayings = sayings
         self._script = script
 
+    def takes(self, job: Job) -> bool:
+        """See `Target.takes`."""
+        return True
+
     async def stream(self, job: Job, *, headers: Mapping[str, str], patience: Patience) -> AsyncIterator[Frame]:
         """See `Target.stream`."""
         saying = Saying(len(self._sayings), job, self._worker)

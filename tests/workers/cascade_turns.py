@@ -12,6 +12,7 @@ from protocol.otlp import Ended
 from protocol.settings_types import BreakerSettings
 from protocol.spans import Spans
 from tests.workers.target_jobs import job
+from workers.attempts import UNSUPPORTED
 from workers.breaker import Breaker
 from workers.claims import Delivery
 from workers.metrics import Metrics
@@ -65,12 +66,24 @@ class Scripted:
     first_content_s: float = 1.5
     close_s: float = 0.0  # what it takes to close its connection
     asked: list[Asked] = field(default_factory=list)
+    considered: int = 0  # how often it had to say whether it takes a job
+
+    @property
+    def _script(self) -> list[Step]:
+        """Of the next request."""
+        return self.scripts[min(len(self.asked), len(self.scripts) - 1)]
+
+    def takes(self, job: Job) -> bool:
+        """See `Target.takes`: not where a script begins with an error that says so."""
+        self.considered += 1
+        return not isinstance(self._script[0], UNSUPPORTED) if self._script else True
 
     async def stream(self, job: Job, *, headers: Mapping[str, str], patience: Patience) -> AsyncIterator[Frame]:
         """See `Target.stream`."""
-        loop = asyncio.get_running_loop()
+        loop, script = asyncio.get_running_loop(), self._script
+        if script and isinstance(script[0], UNSUPPORTED):
+            raise script[0]
         asked = Asked(job, patience, headers, loop.time())
-        script = self.scripts[min(len(self.asked), len(self.scripts) - 1)]
         self.asked.append(asked)
         due = asked.at + min(patience.budget_s, patience.total_s)
         if not patience.last:

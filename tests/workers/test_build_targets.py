@@ -7,6 +7,7 @@ from aiohttp import ClientSession
 
 from protocol import settings
 from protocol.errors import ModelNotFound, UpstreamError
+from protocol.messages import Sampling
 from tests.workers.fake_upstream import Exchange, says, upstream
 from tests.workers.target_jobs import job
 from workers.routes import Choice
@@ -56,6 +57,15 @@ def built(text: str | None, environ: Mapping[str, str], session: ClientSession, 
 
 def open_breaker(choice: Choice) -> None:
     choice.breaker.failed(choice.breaker.begin(NOW), NOW, 30.0)
+
+
+async def test_a_target_knows_what_it_can_be_told(session: ClientSession) -> None:
+    gpt, claude = built(FILE, {}, session).route_for("front-desk").choices
+    likely = job(sampling=Sampling(logprobs=True))
+
+    assert [choice.target.takes(job()) for choice in (gpt, claude)] == [True, True]
+    assert [choice.target.takes(likely) for choice in (gpt, claude)] == [True, False]
+    assert Echo("echo").takes(likely)
 
 
 async def test_without_a_file_there_are_the_built_in_models(session: ClientSession) -> None:
@@ -189,6 +199,20 @@ async def test_a_target_with_other_settings_begins_anew(session: ClientSession, 
     models.replace(settings.parse(FILE.replace(*change), {}))
 
     assert models.open == ()
+    assert told.open["gpt"] is False
+
+
+async def test_turns_that_outlive_their_settings_tell_nobody_of_a_target_that_was_replaced(
+    session: ClientSession,
+) -> None:
+    told = Told()
+    models = built(FILE, {}, session, told)
+    before = models.route_for("front-desk").choices[0]
+    models.replace(settings.parse(FILE.replace("gpt-4.1-mini", "gpt-4.1"), {}))
+
+    open_breaker(before)
+
+    assert before.breaker.is_open
     assert told.open["gpt"] is False
 
 

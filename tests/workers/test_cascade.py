@@ -1,6 +1,9 @@
 """Which target answers a turn: the caller hears one answer, or one error."""
 
 import asyncio
+import gc
+import weakref
+from typing import Any
 
 import pytest
 
@@ -33,6 +36,8 @@ from tests.workers.cascade_turns import (
     silent,
     target,
 )
+from workers.cascade import Cascade
+from workers.targets.upstream_errors import LimitTooLow
 
 NEXT: list[ServiceError] = [
     UpstreamError("no connection"),
@@ -152,6 +157,47 @@ def test_a_target_that_cannot_be_told_the_job_is_passed_over(unsupported: Servic
         assert heard.attempts[0].usage == Usage()
         assert not deaf.breaker.is_open
         assert heard.sample("trunkline_targets_skipped_total", target="deaf", reason="unsupported") == 1
+
+    play(scene())
+
+
+def test_no_room_is_made_for_a_target_that_cannot_be_told_the_job() -> None:
+    async def scene() -> None:
+        slow = target("slow", says("hi", after_s=3.0), first_content_s=1.5)
+
+        heard = await Worker(slow, target("deaf", [UnsupportedValue("no images")])).answer()
+
+        assert slow.asked[0].patience.last
+        assert (heard.text, heard.ways) == ("hi", [("slow", "answered")])
+
+    play(scene())
+
+
+def test_a_target_is_asked_once_in_a_turn_what_it_takes_and_a_target_alone_never() -> None:
+    async def scene() -> None:
+        slow, bad, good = (
+            target("slow", silent()),
+            target("bad", fails(UpstreamError("500"))),
+            target("good", says("hi")),
+        )
+        alone = target("alone", says("hi"))
+
+        await Worker(slow, bad, good).answer()
+        await Worker(alone).answer()
+
+        assert [one.considered for one in (slow, bad, good, alone)] == [0, 1, 1, 0]
+
+    play(scene())
+
+
+def test_a_record_tells_of_the_target_that_was_asked_last() -> None:
+    async def scene() -> None:
+        lost = target("lost", [Usage(prompt=700), 0.1, UpstreamError("broken")])
+
+        heard = await Worker(lost, target("deaf", fails(UnsupportedValue("no images")))).answer()
+
+        assert heard.ways == [("lost", "upstream_error"), ("deaf", "unsupported")]
+        assert (heard.last.target, heard.last.usage.prompt) == ("lost", 700)
 
     play(scene())
 
@@ -290,6 +336,19 @@ def test_a_target_is_waited_for_once() -> None:
     play(scene())
 
 
+@pytest.mark.parametrize("error", [ContextTooLong, ContentFiltered])
+def test_a_target_that_is_not_to_blame_is_not_waited_for(error: type[ServiceError]) -> None:
+    async def scene() -> None:
+        sure = target("sure", fails(error("no", retry_after_s=1.0)))
+
+        heard = await Worker(sure).answer()
+
+        assert heard.code == error.code
+        assert len(sure.asked) == 1
+
+    play(scene())
+
+
 # --- breaker ---------------------------------------------------------------------------------------
 
 TOUCHY = BreakerSettings(requests=2, failures=0.5, open_s=5.0)
@@ -383,7 +442,9 @@ def test_a_target_that_was_passed_over_is_better_than_none() -> None:
     play(scene())
 
 
-@pytest.mark.parametrize("error", [UpstreamRefused("400"), ContextTooLong("long"), ContentFiltered("no")])
+@pytest.mark.parametrize(
+    "error", [UpstreamRefused("400"), ContextTooLong("long"), ContentFiltered("no"), LimitTooLow("4 tokens")]
+)
 def test_what_the_caller_is_to_blame_for_opens_no_breaker(error: ServiceError) -> None:
     async def scene() -> None:
         fine = choice(target("fine", fails(error)), TOUCHY)
@@ -412,12 +473,63 @@ def test_a_caller_who_hangs_up_opens_no_breaker() -> None:
 
 def test_a_target_that_is_cut_off_again_and_again_is_passed_over() -> None:
     async def scene() -> None:
-        bad = choice(target("bad", cut(UpstreamError("cut"), "a ")), BreakerSettings(requests=4, failures=0.5))
+        bad = choice(target("bad", cut(UpstreamError("cut"), "a ")), BreakerSettings(requests=4, failures=1.0))
         worker = Worker(bad, target("good", says("hi")))
 
-        turns = [await worker.answer() for _ in range(3)]
+        turns = [await worker.answer() for _ in range(5)]
 
-        assert [heard.text for heard in turns] == ["a ", "a ", "hi"]
+        assert [heard.text for heard in turns] == ["a "] * 4 + ["hi"]
+
+    play(scene())
+
+
+def test_a_probe_that_is_cut_off_brings_no_target_back() -> None:
+    async def scene() -> None:
+        down = [fails(UpstreamError("500"))] * 2
+        bad = choice(target("bad", *down, cut(UpstreamError("cut"), "a ")), TOUCHY)
+        worker = Worker(bad, target("good", says("hi")))
+        for _ in range(2):
+            await worker.answer()
+        await asyncio.sleep(5.0)
+
+        texts = [(await worker.answer()).text for _ in range(2)]
+
+        assert texts == ["a ", "hi"]
+
+    play(scene())
+
+
+def test_while_a_probe_speaks_nobody_else_is_let_through() -> None:
+    async def scene() -> None:
+        long: list[Step] = [0.1, Text("back "), 10.0, Text("again"), Finished("stop")]
+        bad = choice(target("bad", *[fails(UpstreamError("500"))] * 2, long), TOUCHY)
+        worker = Worker(bad, target("good", says("hi")))
+        for _ in range(2):
+            await worker.answer()
+        await asyncio.sleep(5.0)
+        probe = asyncio.create_task(worker.answer())
+        await asyncio.sleep(1.0)
+
+        assert (await worker.answer()).text == "hi"
+        assert (await probe).text == "back again"
+        assert not bad.breaker.is_open
+
+    play(scene())
+
+
+@pytest.mark.parametrize(("cancel_s", "is_open"), [(0.05, True), (1.0, False)])
+def test_a_probe_whose_caller_hangs_up_proves_something_once_it_has_spoken(cancel_s: float, is_open: bool) -> None:
+    async def scene() -> None:
+        long: list[Step] = [0.1, Text("back "), 10.0, Text("again"), Finished("stop")]
+        bad = choice(target("bad", *[fails(UpstreamError("500"))] * 2, long), TOUCHY)
+        worker = Worker(bad, target("good", says("hi")))
+        for _ in range(2):
+            await worker.answer()
+        await asyncio.sleep(5.0)
+
+        assert (await worker.answer(cancel_s=cancel_s)).code == "interrupted"
+
+        assert bad.breaker.is_open == is_open
 
     play(scene())
 
@@ -564,5 +676,26 @@ def test_a_probe_that_meets_a_bug_leaves_the_next_turn_to_probe() -> None:
             await worker.answer()
 
         assert (await worker.answer()).text == "back"
+
+    play(scene())
+
+
+def test_a_turn_leaves_nothing_to_the_garbage_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ring of objects in each turn costs more than its targets' order does, and keeps what was said."""
+    made: list[weakref.ref[Cascade]] = []
+    init = Cascade.__init__
+
+    def remembered(self: Cascade, *args: Any, **told: Any) -> None:
+        init(self, *args, **told)
+        made.append(weakref.ref(self))
+
+    async def scene() -> None:
+        monkeypatch.setattr(Cascade, "__init__", remembered)
+        gc.disable()
+        try:
+            await Worker(target("good", says("hi"))).answer()
+            assert [cascade() for cascade in made] == [None]
+        finally:
+            gc.enable()
 
     play(scene())

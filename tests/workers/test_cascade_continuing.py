@@ -212,6 +212,31 @@ def test_continuations_draw_on_the_retry_budget() -> None:
     play(scene())
 
 
+def test_a_target_that_was_outrun_goes_on_with_the_answer_of_the_faster_one() -> None:
+    async def scene() -> None:
+        slow = target("slow", silent(), REST)
+        fast = target("fast", cut(LOST, "one ", "two "))
+
+        heard = await Worker(choice(slow, hedge_after_s=0.3), fast).answer(on_lost="continue")
+
+        assert heard.text == "one two three four"
+        assert heard.ways == [("slow", "outrun"), ("fast", "upstream_error"), ("slow", "answered")]
+
+    play(scene())
+
+
+def test_a_hedge_that_was_outrun_goes_on_too() -> None:
+    async def scene() -> None:
+        first, hedge = target("first", cut(LOST, "one ", after_s=0.4)), target("hedge", silent(), REST)
+
+        heard = await Worker(choice(first, hedge_after_s=0.3), hedge).answer(on_lost="continue")
+
+        assert heard.text == "one three four"
+        assert heard.ways == [("first", "upstream_error"), ("hedge", "outrun"), ("hedge", "answered")]
+
+    play(scene())
+
+
 def test_who_hangs_up_during_a_continuation_closes_it() -> None:
     async def scene() -> None:
         second = target("second", silent())

@@ -6,7 +6,7 @@ import pytest
 
 from protocol.errors import UnsupportedValue, UpstreamError, UpstreamRefused
 from protocol.messages import Finished, Reasoning, Text, Usage
-from protocol.settings_types import Prices
+from protocol.settings_types import BreakerSettings, Prices
 from tests.virtual_time import play
 from tests.workers.cascade_turns import Scripted, Worker, choice, fails, says, silent, target
 from workers.hedge import MIN_SAMPLES
@@ -209,6 +209,92 @@ def test_a_percentile_of_its_own_times_says_when_a_target_is_slow() -> None:
 
         assert heard.text == "fast"
         assert heard.first_s() == pytest.approx(0.3, abs=0.01)
+
+    play(scene())
+
+
+def test_a_target_that_is_always_outrun_is_passed_over_in_the_end() -> None:
+    async def scene() -> None:
+        dead = choice(target("dead", silent()), BreakerSettings(requests=4), hedge_after_s=0.3)
+        worker = Worker(dead, target("good", says("hi")), hedge_share=1.0)
+
+        turns = [await worker.answer() for _ in range(5)]
+
+        assert [heard.ways[0][1] for heard in turns] == ["outrun"] * 4 + ["breaker_open"]
+        assert turns[4].first_s() == pytest.approx(0.1, abs=0.01)
+
+    play(scene())
+
+
+def test_a_target_that_is_outrun_now_and_then_is_not_passed_over() -> None:
+    async def scene() -> None:
+        often = [says("usual", after_s=0.2)] * 3
+        moody = choice(
+            target("moody", *[*often, silent()] * 20), BreakerSettings(requests=4, window_s=100.0), hedge_after_s=0.3
+        )
+        worker = Worker(moody, target("good", says("hi")), hedge_share=1.0)
+
+        ways = [(await worker.answer()).ways[0] for _ in range(80)]
+
+        assert ways == [*[("moody", "answered")] * 3, ("moody", "outrun")] * 20
+
+    play(scene())
+
+
+def test_a_hedge_that_is_outrun_has_proven_nothing() -> None:
+    async def scene() -> None:
+        hedge = choice(target("hedge", silent()), BreakerSettings(requests=1))
+        worker = Worker(hedged(target("first", says("hi", after_s=0.4))), hedge, hedge_share=1.0)
+
+        ways = [(await worker.answer()).ways for _ in range(MIN_SAMPLES)]
+
+        assert ways == [[("first", "answered"), ("hedge", "outrun")]] * MIN_SAMPLES
+        assert not hedge.breaker.is_open
+        assert hedge.latencies.percentile(0.5) is None
+
+    play(scene())
+
+
+def test_a_target_that_is_hedged_against_itself_is_no_worse_for_being_outrun() -> None:
+    async def scene() -> None:
+        moody = target("moody", *[says("slow", after_s=5.0), says("fast")] * 10)
+        one = choice(moody, BreakerSettings(requests=2), hedge_after_s=0.3)
+        worker = Worker(one, Choice(moody, one.breaker, one.latencies), hedge_share=1.0)
+
+        texts = [(await worker.answer()).text for _ in range(10)]
+
+        assert texts == ["fast"] * 10
+        assert not one.breaker.is_open
+
+    play(scene())
+
+
+def test_the_delay_of_a_target_that_is_always_outrun_stays_as_it_is() -> None:
+    async def scene() -> None:
+        dead = choice(target("dead", silent()), BreakerSettings(requests=10_000), hedge_percentile=0.9)
+        for _ in range(MIN_SAMPLES):
+            dead.latencies.add(0.2)
+        worker = Worker(dead, target("good", says("hi", after_s=0.5)), hedge_share=1.0)
+
+        heard = [await worker.answer() for _ in range(150)]
+
+        assert {one.ways[0] for one in heard} == {("dead", "outrun")}
+        assert dead.hedge_s == 0.2
+
+    play(scene())
+
+
+def test_no_hedge_is_spent_on_a_target_that_cannot_be_told_the_job() -> None:
+    async def scene() -> None:
+        deaf = target("deaf", [UnsupportedValue("no images")])
+        worker = Worker(hedged(target("slow", says("slow", after_s=1.0))), deaf, target("good", says("hi")))
+        alone = Worker(hedged(target("slow", says("slow", after_s=1.0))), deaf)
+
+        heard, unhedged = await worker.answer(), await alone.answer()
+
+        assert heard.ways == [("slow", "outrun"), ("deaf", "unsupported"), ("good", "answered")]
+        assert unhedged.ways == [("slow", "answered")]
+        assert unhedged.sample("trunkline_hedges_total", what="started") == 0
 
     play(scene())
 

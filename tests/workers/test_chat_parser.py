@@ -16,7 +16,7 @@ from tests.workers.fake_upstream import DONE, chunk, says
 from workers.targets.answer_events import MAX_LINE_BYTES
 from workers.targets.chat_parser import ChatParser
 from workers.targets.tool_calls import MAX_BYTES, made_up_id
-from workers.targets.upstream_errors import Fault
+from workers.targets.upstream_errors import Fault, LimitTooLow
 
 Outcome = list[Frame | type[ServiceError] | str]
 STOP = Finished("stop")
@@ -227,7 +227,17 @@ CALLS: dict[str, tuple[str, Outcome]] = {
         [ToolCall(0, "c1", "a", "{}"), ToolCall(1, "c2", "b", "{}"), CALLED],
     ),
     "arguments that are no object": (call(0, "c1", "a", "[1]") + ends("tool_calls"), [Fault, "no object"]),
-    "arguments cut short": (call(0, "c1", "a", '{"x"') + ends("length"), [Fault, "no object"]),
+    "cut short by the limit": (call(0, "c1", "a", '{"x"') + ends("length"), [LimitTooLow, "cut off by the limit"]),
+    "cut short by the limit, without any arguments": (call(0, "c1", "a") + ends("length"), [LimitTooLow, "cut off by"]),
+    "cut short by the limit after words": (
+        chunk({"content": "Well."}) + call(0, "c1", "a", '{"x"') + ends("length"),
+        [Text("Well."), Finished("length")],
+    ),
+    "cut short by the limit after another": (
+        call(0, "c1", "a") + call(1, "c2", "b", '{"x"') + ends("length"),
+        [ToolCall(0, "c1", "a", "{}"), CALLED],
+    ),
+    "cut short by nothing": (call(0, "c1", "a", '{"x"') + ends("tool_calls"), [Fault, "no object"]),
     "arguments nested too deep": (call(0, "c1", "a", "[" * 5000) + ends(), [Fault, "no object"]),
     "no name": (call(0, "c1", None, "{}") + ends("tool_calls"), [Fault, "without a name"]),
     "more after the end": (
@@ -255,8 +265,13 @@ BROKEN: dict[str, tuple[str | bytes, Outcome]] = {
     "only reasoning": (chunk({"reasoning": "hm"}) + ends(), [Reasoning("hm"), UpstreamError, "empty answer"]),
     "reasoning up to the limit": (
         chunk({"reasoning": "hm"}) + ends("max_tokens"),
-        [Reasoning("hm"), UpstreamError, "empty answer.*used up the limit of tokens.*higher max_completion_tokens"],
+        [
+            Reasoning("hm"),
+            LimitTooLow,
+            "empty answer.*thought used up the limit of tokens.*higher max_completion_tokens",
+        ],
     ),
+    "nothing up to the limit": (ends("length"), [LimitTooLow, "empty answer.*finish reason 'length'"]),
     "a malformed line": (
         chunk({"content": "a"}) + 'data: {"choices": [{"delta"\n\ndata: 5\n\n' + says("b"),
         [Text("a"), Text("b"), STOP],

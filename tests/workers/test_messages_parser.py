@@ -25,7 +25,7 @@ from protocol.messages import Finished, FinishReason, Frame, Reasoning, Text, To
 from workers.targets.answer_events import MAX_LINE_BYTES
 from workers.targets.messages_parser import MessagesParser
 from workers.targets.tool_calls import MAX_BYTES, made_up_id
-from workers.targets.upstream_errors import Fault
+from workers.targets.upstream_errors import Fault, LimitTooLow
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "upstreams" / "messages"
 
@@ -272,7 +272,15 @@ CALLS: dict[str, tuple[str, Outcome]] = {
         [Text("a"), Text("<"), ToolCall(0, "t1", "a", "{}"), ToolCall(1, "t2", "b", "{}"), CALLED],
     ),
     "arguments that are no object": (starts() + call(0, "t", "a", "[1]") + ends("tool_use"), [Fault, "no object"]),
-    "arguments cut short": (starts() + call(0, "t", "a", '{"x') + ends("max_tokens"), [Fault, "no object"]),
+    "cut short by the limit": (
+        starts() + call(0, "t", "a", '{"x') + ends("max_tokens"),
+        [LimitTooLow, "cut off by the limit"],
+    ),
+    "cut short by the limit after words": (
+        starts() + text("Well.") + call(1, "t", "a", '{"x') + ends("max_tokens"),
+        [Text("Well."), Finished("length")],
+    ),
+    "cut short by nothing": (starts() + call(0, "t", "a", '{"x') + ends("tool_use"), [Fault, "no object"]),
     "no name": (starts() + call(0, "t", None, "{}") + ends("tool_use"), [Fault, "without a name"]),
 }
 
@@ -295,7 +303,7 @@ BROKEN: dict[str, tuple[str | bytes, Outcome]] = {
     "only a thought": (starts() + thought("hm") + ends(), [Reasoning("hm"), UpstreamError, "empty answer"]),
     "a thought up to the limit": (
         starts() + thought("hm") + ends("max_tokens"),
-        [Reasoning("hm"), UpstreamError, "used up the limit of tokens"],
+        [Reasoning("hm"), LimitTooLow, "its thought used up the limit of tokens"],
     ),
     "malformed lines": (
         starts() + 'data: {"type": "content\n\ndata: 5\n\n' + text("b") + ends(),

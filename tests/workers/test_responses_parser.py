@@ -17,7 +17,7 @@ from workers.targets.answer_events import MAX_LINE_BYTES
 from workers.targets.responses_output import MAX_RUNS
 from workers.targets.responses_parser import ResponsesParser
 from workers.targets.tool_calls import MAX_BYTES, made_up_id
-from workers.targets.upstream_errors import Fault
+from workers.targets.upstream_errors import Fault, LimitTooLow
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "upstreams" / "responses"
 
@@ -77,9 +77,9 @@ def ended(item: dict[str, Any], at: int | None = 0) -> str:
     return event("response.output_item.done", item=item, **({} if at is None else {"output_index": at}))
 
 
-def pieces(*texts: str, at: int | None = 0) -> str:
-    """Of arguments."""
-    place = {} if at is None else {"output_index": at}
+def pieces(*texts: str, at: int | None = 0, of: str = "") -> str:
+    """Of arguments. `of`: the call."""
+    place = ({} if at is None else {"output_index": at}) | ({"item_id": f"fc_{of}"} if of else {})
     return "".join(event("response.function_call_arguments.delta", delta=text, **place) for text in texts)
 
 
@@ -329,6 +329,30 @@ CALLS: dict[str, tuple[str, Outcome]] = {
         + completed(),
         [ToolCall(0, "call_1", "weather", WEATHER), ToolCall(1, "call_2", "now", "{}"), CALLED],
     ),
+    "two at once without an index": (
+        begun(call(), None)
+        + begun(call("now", id_="call_2"), None)
+        + pieces('{"city"', at=None, of="call_1")
+        + pieces("{", at=None, of="call_2")
+        + pieces(':"Oslo"}', at=None, of="call_1")
+        + pieces("}", at=None, of="call_2")
+        + ended(call(arguments=WEATHER), None)
+        + ended(call("now", "{}", "call_2"), None)
+        + completed(),
+        [ToolCall(0, "call_1", "weather", WEATHER), ToolCall(1, "call_2", "now", "{}"), CALLED],
+    ),
+    "two at once, whose arguments are told whole by the item": (
+        begun(call(), None)
+        + begun(call("now", id_="call_2"), None)
+        + event("response.function_call_arguments.done", item_id="fc_call_1", arguments=WEATHER)
+        + event("response.function_call_arguments.done", item_id="fc_call_2", arguments="{}")
+        + completed(),
+        [ToolCall(0, "call_1", "weather", WEATHER), ToolCall(1, "call_2", "now", "{}"), CALLED],
+    ),
+    "begun twice without an index": (
+        begun(call(), None) + begun(call(), None) + pieces(WEATHER, at=None, of="call_1") + completed(),
+        [ToolCall(0, "call_1", "weather", WEATHER), CALLED],
+    ),
     "no arguments": (ended(call(arguments="")) + completed(), [ToolCall(0, "call_1", "weather", "{}"), CALLED]),
     "arguments as an object": (
         ended(call(arguments={"city": "Oslo"})) + completed(),
@@ -372,11 +396,15 @@ CALLS: dict[str, tuple[str, Outcome]] = {
         + pieces('{"city')
         + ended(call(arguments='{"city', status="incomplete"))
         + incomplete("max_output_tokens"),
-        [Fault, "no object"],
+        [LimitTooLow, "cut off by the limit"],
+    ),
+    "cut short by its limit after words": (
+        words("Well.") + begun(call(), 1) + pieces('{"city', at=1) + incomplete("max_output_tokens"),
+        [Text("Well."), Finished("length")],
     ),
     "cut short, and told at once": (
         ended(call(arguments='{"city', status="incomplete")) + incomplete("max_output_tokens"),
-        [Fault, "no object"],
+        [LimitTooLow, "cut off by the limit"],
     ),
     "too many": (
         "".join(ended(call(id_=f"c{at}"), at) for at in range(129)) + completed(),
@@ -406,7 +434,7 @@ ENDS: dict[str, tuple[str | bytes, Outcome]] = {
     "the filter, before anything was said": (incomplete("content_filter"), [ContentFiltered, "content_filter"]),
     "a thought up to the limit": (
         incomplete("max_output_tokens", usage=USAGE),
-        [UpstreamError, "empty answer.*used up the limit of tokens"],
+        [LimitTooLow, "empty answer.*used up the limit of tokens"],
     ),
     "an empty answer": (completed(message()), [UpstreamError, "empty answer"]),
     "only a thought": (thought("hm") + completed(), [Reasoning("hm", "rs_1"), UpstreamError, "empty answer"]),
@@ -777,7 +805,7 @@ def test_the_bill_of_a_call_that_was_cut_short_is_known() -> None:
     told = parser()
     cut = ended(call(arguments='{"city', status="incomplete")) + incomplete("max_output_tokens", usage=USAGE)
     *_, error = read([cut.encode()], told)
-    assert isinstance(error, Fault)
+    assert isinstance(error, LimitTooLow)
     assert told.usage == Usage(9, 5, 4, 2)
 
 

@@ -19,9 +19,14 @@ def choice(name: str, *, ready_at: float | None = None) -> Choice:
     return made
 
 
-def way(*choices: Choice) -> tuple[Way, list[Choice]]:
+def way(*choices: Choice, deaf: tuple[Choice, ...] = ()) -> tuple[Way, list[Choice]]:
     skipped: list[Choice] = []
-    return Way(choices, skipped.append), skipped
+
+    def skip(choice: Choice, reason: str) -> None:
+        assert reason == ("unsupported" if choice in deaf else "breaker_open")
+        skipped.append(choice)
+
+    return Way(choices, skip, lambda choice: choice not in deaf), skipped
 
 
 def test_targets_come_in_their_order() -> None:
@@ -69,6 +74,45 @@ def test_what_has_failed_in_this_turn_is_no_way_out() -> None:
 
     assert going.next(NOW) is None
     assert going.last_way_out() is None
+
+
+def test_no_room_is_made_for_a_target_that_cannot_be_told_the_job() -> None:
+    one, deaf, two = choice("one"), choice("deaf"), choice("two")
+    going, skipped = way(one, deaf, two, deaf=(deaf,))
+
+    assert going.next(NOW) is one
+    assert going.goes_on(NOW)
+    assert going.next(NOW) is two
+    assert not going.goes_on(NOW)
+    assert skipped == [deaf]
+
+
+def test_of_open_ones_that_which_can_be_told_the_job_is_the_last_way_out() -> None:
+    deaf, one = choice("deaf", ready_at=120.0), choice("one", ready_at=130.0)
+
+    assert way(deaf, one, deaf=(deaf,))[0].last_way_out() is one
+
+
+def test_where_none_can_be_told_the_job_the_last_way_out_says_why_and_only_then() -> None:
+    one, deaf = choice("one"), choice("deaf", ready_at=130.0)
+    assert way(deaf, deaf=(deaf,))[0].last_way_out() is deaf
+    going, skipped = way(one, deaf, deaf=(deaf,))
+    assert going.next(NOW) is one
+
+    going.failed(one, NOW, None)
+
+    assert going.last_way_out() is None
+    assert skipped == [deaf]
+
+
+def test_a_target_that_was_outrun_comes_next() -> None:
+    one, two, three = choice("one"), choice("two"), choice("three")
+    going, _ = way(one, two, three)
+    assert (going.next(NOW), going.next(NOW)) == (one, two)
+
+    going.outrun(one)
+
+    assert (going.next(NOW), going.next(NOW)) == (one, three)
 
 
 def test_whoever_wants_to_be_asked_again_first_is_waited_for_once() -> None:

@@ -5,7 +5,7 @@ import gzip
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, closing
+from contextlib import aclosing, asynccontextmanager, closing
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from protocol.messages import Finished, Frame, Job, Reasoning, Text, TokenLogpro
 from tests.tcp import listening
 from tests.workers.fake_upstream import DONE, SSE_HEAD, Exchange, FakeUpstream, chunk, says, upstream
 from tests.workers.target_jobs import job
-from workers.targets import Patience
+from workers.targets import NOTHING, Patience
 from workers.targets.chat_completions import CHAT_COMPLETIONS
 from workers.targets.connections import open_session
 from workers.targets.upstream import Upstream, joined
@@ -445,17 +445,58 @@ async def test_a_first_content_too_late_makes_room_for_the_next_target(session: 
 
 
 async def test_a_connection_too_late_makes_room_for_the_next_target(session: ClientSession) -> None:
-    """TCP is there at once, TLS never."""
+    async with never_connected(session) as (one, _):
+        *_, error = await listen(one, patience=NEXT)
+    assert isinstance(error, UpstreamTimeout)
+    assert str(error) == "target 'gpt': not connected within 0.06 s (connect_s)"
+
+
+@asynccontextmanager
+async def never_connected(session: ClientSession) -> AsyncIterator[tuple[Upstream, asyncio.Event]]:
+    """TCP is there at once, which is told; TLS never."""
+    begun = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begun.set()
         with closing(writer):
             await reader.read()
 
     async with listening(silent) as port:
         told = settings.Target(base_url=f"https://127.0.0.1:{port}", model="up", connect_s=0.06)
-        *_, error = await listen(Upstream("gpt", told, CHAT_COMPLETIONS, session=session), patience=NEXT)
+        yield Upstream("gpt", told, CHAT_COMPLETIONS, session=session), begun
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["the last", "not the last"])
+async def test_who_could_not_be_reached_is_owed_nothing(session: ClientSession, last: bool) -> None:
+    told: list[Usage] = []
+    async with never_connected(session) as (one, _):
+        (error,) = await listen(one, patience=Patience(SOON_MS / 1000, 60.0, last, told.append))
     assert isinstance(error, UpstreamTimeout)
-    assert str(error) == "target 'gpt': not connected within 0.06 s (connect_s)"
+    assert [usage is NOTHING for usage in told] == [True]
+
+
+async def test_nor_is_who_was_given_up_before(session: ClientSession) -> None:
+    """Hung up, or outrun."""
+    told: list[Usage] = []
+    async with never_connected(session) as (one, begun):
+        asking = asyncio.create_task(listen(one, patience=Patience(8.0, 60.0, told=told.append)))
+        await begun.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    assert [usage is NOTHING for usage in told] == [True]
+
+
+async def refused(exchange: Exchange) -> None:
+    await exchange.plain(408, "{}")
+
+
+@pytest.mark.parametrize(("answer", "owed"), [(refused, False), (slow_refusal, False), (hang, True)])
+async def test_a_refusal_is_free_and_a_silence_may_not_be(session: ClientSession, answer: Any, owed: bool) -> None:
+    told: list[Usage] = []
+    async with upstream(answer) as fake:
+        (error,) = await listen(target(fake, session), patience=Patience(SOON_MS / 1000, 60.0, told=told.append))
+    assert isinstance(error, UpstreamTimeout)
+    assert [usage is NOTHING for usage in told] == ([] if owed else [True])
 
 
 async def test_reasoning_is_progress_once_content_has_come(session: ClientSession) -> None:

@@ -33,8 +33,7 @@ from protocol.messages import (
 )
 from protocol.settings_types import Prices
 from workers import tokens
-from workers.targets import usage
-from workers.targets.upstream_errors import NotReached
+from workers.targets import NOTHING, usage
 from workers.targets.usage import cost_of, usage_of
 
 JARGON = (
@@ -137,7 +136,10 @@ ENDINGS: dict[str, tuple[list[Frame], Usage | None, ServiceError | None, Usage]]
     "too slow, at work": ([], None, UpstreamTimeout("slow"), Usage(PROMPT, estimated=True)),
     "outrun by a hedge": ([], None, None, Usage(PROMPT, estimated=True)),
     "outrun while it thought": ([Reasoning("so")], None, None, Usage(PROMPT, 1, reasoning=1, estimated=True)),
-    "never reached": ([], None, NotReached("down"), Usage()),
+    "never reached": ([], NOTHING, UpstreamTimeout("down"), Usage()),
+    "hung up before it was reached": ([], NOTHING, Interrupted("gone"), Usage()),
+    "outrun before it was reached": ([], NOTHING, None, Usage()),
+    "it told zeros, at work": ([], Usage(), UpstreamTimeout("slow"), Usage(PROMPT, estimated=True)),
     "refused": ([], None, UpstreamRefused("no"), Usage()),
     "refused for a while": ([], None, RateLimited("no"), Usage()),
     "failed before a word": ([], None, UpstreamError("500"), Usage()),

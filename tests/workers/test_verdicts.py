@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.errors import ContextTooLong, Internal, RateLimited, ServiceError, UnsupportedValue, UpstreamError
-from workers.targets.upstream_errors import BY_CODE, BY_STATUS, Fault
+from workers.targets.upstream_errors import BY_CODE, BY_STATUS, Fault, LimitTooLow
 from workers.verdicts import ELSE, VERDICTS, Verdict, most_telling, verdict_of
 
 RAISED = sorted({*BY_CODE.values(), *BY_STATUS.values()}, key=lambda error: error.code)
@@ -16,6 +16,12 @@ def test_whatever_an_upstream_answers_has_a_row(error: type[ServiceError]) -> No
 
 def test_a_kind_of_an_error_has_its_row() -> None:
     assert verdict_of(Fault("too_long", "its answer is longer than anybody talks")) == VERDICTS[UpstreamError]
+
+
+def test_a_limit_that_is_too_low_is_the_requests_own_fault() -> None:
+    verdict = verdict_of(LimitTooLow("its thought used up the limit"))
+
+    assert (verdict.next, verdict.counts) == (False, False)
 
 
 def test_what_is_in_no_row_ends_the_turn_and_is_no_targets_fault() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from protocol.errors import UpstreamError
 from protocol.messages import Finished
 from protocol.settings import Target
 from tests.tcp import listening
@@ -167,6 +168,21 @@ async def test_other_targets_are_warmed_after_a_change() -> None:
             warmed.warm.change({"b": target(latter.url, warm=1)})
             await latter.has_open(1)
             assert former.connections == 1
+
+
+async def test_who_hangs_up_on_a_connection_opened_in_advance_is_not_asked_again() -> None:
+    """It has seen the request, which is the first on its connection."""
+
+    async def answer(exchange: Exchange) -> None:
+        exchange.cut()
+
+    async with upstream(answer) as fake:
+        told = target(fake.url, warm=2)
+        async with warming({"gpt": told}) as warmed:
+            await fake.has_open(2)
+            with pytest.raises(UpstreamError, match="it hung up"):
+                await turn(warmed.session, told)
+        assert len(fake.seen) == 1
 
 
 async def test_an_answer_that_nobody_asked_for_is_never_taken_for_one() -> None:

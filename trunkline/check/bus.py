@@ -12,6 +12,7 @@ from protocol.settings import Settings
 from protocol.streams import JobLimits, StreamError
 from protocol.version import own_version
 from protocol.wire import Disconnected
+from trunkline import run_file
 from trunkline.check import server
 from trunkline.check.clock import Reading
 from trunkline.check.findings import Finding, ok, told, unseen
@@ -52,7 +53,7 @@ def _no_line(settings: Settings) -> Finding:
         "server",
         f"no line runs here: {settings.data_dir} names none, no NATS answers at {DEFAULT_URL}, and "
         "TRUNKLINE_NATS__URL is not set",
-        "start one with `trunkline up`, or set TRUNKLINE_NATS__URL to the NATS of one that runs elsewhere",
+        run_file.NO_LINE,
     )
 
 

@@ -48,8 +48,7 @@ def top(settings: Settings, order: Order) -> int:
     except process.NoJetStream as error:
         return process.end(process.UNREACHABLE, str(error))
     except Disconnected as error:
-        cure = "start a line with `trunkline up`, or set TRUNKLINE_NATS__URL to the NATS of one"
-        return process.end(process.UNREACHABLE, f"{error}; {cure}")
+        return process.end(process.UNREACHABLE, f"{error}; {run_file.NO_LINE}")
 
 
 async def _run(settings: Settings, order: Order, admins: tuple[str, ...]) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import select
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable
@@ -62,8 +63,7 @@ def turns(settings: Settings, order: Order) -> int:
     except process.NoJetStream as error:
         return process.end(process.UNREACHABLE, str(error))
     except Disconnected as error:
-        cure = "start a line with `trunkline up`, or set TRUNKLINE_NATS__URL to the NATS of one"
-        return process.end(process.UNREACHABLE, f"{error}; {cure}")
+        return process.end(process.UNREACHABLE, f"{error}; {run_file.NO_LINE}")
     except UNANSWERED as error:
         said = str(error) or "it did not answer in time"
         return process.end(process.UNREACHABLE, f"JetStream broke off: {said}; try again, or see `trunkline check`")
@@ -78,7 +78,7 @@ async def _run(settings: Settings, order: Order) -> int:
         async for batch in _batches(Reading(listener, order.wanted), order, stop):
             tally.add(batch)
             page.show(batch, begin=order.follow)
-            if stop.is_set():
+            if stop.is_set() or _is_unread():
                 break
     page.end(tally.summary() if order.summary else None)
     return 0
@@ -102,6 +102,13 @@ def _stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
+
+
+def _is_unread() -> bool:
+    """Whether nobody reads stdout any more: a write would tell, but there may be none for hours."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # errors and hang-ups are told in any case
+    return bool(poll.poll(0))
 
 
 class Page:

@@ -52,7 +52,9 @@ class Reading:
             yield batch
 
     async def follow(self, stop: asyncio.Event) -> Batches:
-        """Every one that is wanted from here on, until `stop` is set. While nobody answers: nothing."""
+        """Every one that is wanted from here on, until `stop` is set; after each look an empty batch, also while nobody
+        answers.
+        """
         while not stop.is_set():
             with contextlib.suppress(NoStream, *UNANSWERED):
                 stream = await self._stream()
@@ -60,6 +62,7 @@ class Reading:
                     self._next = stream.first
                 async for batch in self._up_to(stream.state.last_seq):
                     yield batch
+            yield []
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await stop.wait()

@@ -10,11 +10,17 @@ def _unheard(_: Usage) -> None:
     """Nobody asks."""
 
 
+NOTHING = Usage()
+"""What a request has cost that was never sent, or was refused. This very object: an upstream may tell zeros of one that
+it has worked for.
+"""
+
+
 class Patience(NamedTuple):
     """How long one target is waited for: seconds from its request. Its own timers are its settings'.
 
     `last`: no other target is left, so `connect_s` and `first_content_s` make room for none and do not apply.
-    `told` hears what an answer without a last frame has cost, as far as the upstream had said it by then.
+    `told` hears what an answer without a last frame has cost, as far as the upstream had said it by then, or `NOTHING`.
     """
 
     budget_s: float  # to the first content
@@ -27,6 +33,10 @@ class Target(Protocol):
     """One upstream."""
 
     name: str
+
+    def takes(self, job: Job) -> bool:
+        """Whether the job can be said in its dialect. Known without asking the upstream."""
+        ...
 
     def stream(self, job: Job, *, headers: Mapping[str, str], patience: Patience) -> AsyncIterator[Frame]:
         """The answer as frames: content, reasoning, whole tool calls, and one `Finished` as the last.

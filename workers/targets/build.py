@@ -154,9 +154,13 @@ class Models:
         return Budgets(model, RetryBudget(model.retry_share), HedgeBudget(model.hedge_share))
 
     def _report(self, before: Mapping[str, Known]) -> None:
-        """Tell of each target that is new, or known no more, that its breaker is closed."""
+        """Tell of each target that is new, or known no more, that its breaker is closed. What turns that still run
+        learn of the one before is told no more.
+        """
         for name in self._known.keys() | before.keys():
             if self._known.get(name) is not before.get(name):
+                if name in before:
+                    before[name].breaker.retire()
                 self._on_breaker(name, False)
 
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from ssl import SSLContext
 from time import monotonic
-from typing import Any
-from weakref import WeakSet
+from typing import Any, cast
 
 from aiohttp import (
     ClientConnectorCertificateError,
@@ -36,8 +35,10 @@ DNS_S = 30  # a name's addresses are asked for again after this: upstreams move 
 DNS_NAMES = 1000
 NO_TIMEOUT = ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 
-reused = ContextVar("reused", default=False)
-"""Whether the request that this task sent last went out on a connection that was open before."""
+reused: ContextVar[bool | None] = ContextVar("reused", default=None)
+"""Whether the connection of this task's last request has carried one before. None: no connection was made, so that
+nothing was sent.
+"""
 
 wants_new = ContextVar("wants_new", default=False)
 """Set: the next request of this task takes no connection that was open before."""
@@ -63,6 +64,8 @@ def connector_of(session: ClientSession) -> "Connector":
 class _Reader(ResponseHandler):
     """aiohttp resumes its parser after every read: where nothing is paused that is for nothing."""
 
+    has_carried = False  # a request
+
     def resume_reading(self, resume_parser: bool = True) -> None:
         if self._reading_paused or self._buffer_paused:
             super().resume_reading(resume_parser)
@@ -84,7 +87,6 @@ class Connector(TCPConnector):
             ssl=True if tls is None else tls,
         )
         self._factory: Any = functools.partial(_Reader, loop=self._loop)
-        self._known: WeakSet[object] = WeakSet()
         self._limits_s: dict[tuple[str, int | None], float] = {}  # host and port → how long a connection may idle
 
     def keep(self, limits_s: Mapping[tuple[str, int | None], float]) -> None:
@@ -95,8 +97,9 @@ class Connector(TCPConnector):
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:
         """See aiohttp."""
         connection = await super().connect(req, traces, timeout)
-        reused.set(connection.protocol in self._known)
-        self._known.add(connection.protocol)
+        protocol = cast(_Reader, connection.protocol)
+        reused.set(protocol.has_carried)
+        protocol.has_carried = True
         return connection
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
@@ -126,7 +129,7 @@ class Connector(TCPConnector):
         return len(good)
 
     async def open_one(self, url: str, *, within_s: float) -> None:
-        """Open one more connection and leave it idle: TCP and TLS, no request.
+        """Open one more connection and leave it idle: TCP and TLS, no request. For its first one it is as good as new.
 
         Raises:
             ClientError, OSError: it cannot be opened. A TimeoutError is one: it took longer than `within_s`.
@@ -136,9 +139,8 @@ class Connector(TCPConnector):
             protocol = await self._create_connection(request, [], NO_TIMEOUT)
         if self.closed:
             protocol.close()
-            return
-        self._known.add(protocol)
-        self._release(request.connection_key, protocol)
+        else:
+            self._release(request.connection_key, protocol)
 
     def _request(self, url: str) -> ClientRequest:
         """Never sent: aiohttp connects for a request."""

@@ -22,6 +22,10 @@ class Echo:
     def __init__(self, name: str) -> None:
         self.name = name
 
+    def takes(self, job: Job) -> bool:
+        """See `Target.takes`."""
+        return True
+
     async def stream(self, job: Job, *, headers: Mapping[str, str], patience: Patience) -> AsyncGenerator[Frame, None]:
         """The answer as frames; see `Target.stream`. There is no upstream, so `headers` go nowhere."""
         commands = echo_commands.read(job.metadata)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from protocol.errors import ContentFiltered, ServiceError, UpstreamError
+from protocol.errors import ServiceError, UpstreamError
 from protocol.messages import Finished, FinishReason, Frame, Reasoning, Text, Usage
 from workers.targets import upstream_errors
 from workers.targets.answer_events import AnswerEvents
@@ -137,10 +137,7 @@ class MessagesParser:
         if self._reason is None:
             raise UpstreamError(f"target {self._target!r} {self._how_it_broke_off()}")
         if not (self._spoken.audible or self._may_be_empty):
-            kind: type[ServiceError] = (
-                ContentFiltered if REASONS.get(self._reason) == "content_filter" else UpstreamError
-            )
-            raise kind(f"empty answer from target {self._target!r} ({self._why_empty()})")
+            raise self._nothing()
         yield Finished(self._last_reason(), self.usage or Usage())
 
     def _read(self, events: Iterator[bytes]) -> Iterator[Frame]:
@@ -152,10 +149,14 @@ class MessagesParser:
                 return
             yield from self._event(event)
 
-    def _why_empty(self) -> str:
-        if self.thought_chars and REASONS.get(self._reason or "") == "length":
-            return "its thought used up the limit of tokens: ask for a higher max_completion_tokens"
-        return f"stop reason {self._reason!r}"
+    def _nothing(self) -> ServiceError:
+        return upstream_errors.from_nothing(
+            REASONS.get(self._reason or ""),
+            f"stop reason {self._reason!r}",
+            target=self._target,
+            has_thought=bool(self.thought_chars or (self.usage and self.usage.reasoning)),
+            has_called=self._calls.begun > 0,
+        )
 
     def _how_it_broke_off(self) -> str:
         if self._understood:
@@ -302,7 +303,7 @@ class MessagesParser:
         for index in list(self._inputs):
             self._close(index)
         yield from self._spoken.release()
-        calls = self._calls.end()
+        calls = self._calls.end(cut=REASONS.get(reason) == "length")
         self._spoken.audible |= bool(calls)
         self._reason = reason
         self._cost(None)

@@ -32,6 +32,7 @@ class Output:
         self._spoken = spoken
         self._calls = calls
         self._told = _Told()
+        self._calls_at: dict[str, int] = {}  # by the id of their item: the index told, or a negative one of our own
         self._last: tuple[Place, int | None] | None = None  # of text
 
     def goes_on(self, event: Event) -> bool:
@@ -53,6 +54,9 @@ class Output:
     def begin(self, index: int | None, item: dict[str, Any]) -> Iterator[Frame]:
         """An item begins: only that of a call says more than that."""
         if item.get("type") == "function_call":
+            if id_ := text(item.get("id")):
+                known = self._calls_at.get(id_, -1 - len(self._calls_at))
+                index = self._calls_at[id_] = known if index is None else index
             yield from self._call(self._calls.add(Fragment(index, _call_id(item), text(item.get("name")))))
 
     def item(self, index: int | None, item: dict[str, Any]) -> Iterator[Frame]:
@@ -71,21 +75,23 @@ class Output:
     def arguments(self, event: Event, *, is_whole: bool) -> Iterator[Frame]:
         """A call's arguments go on, or are told once more as a whole."""
         index = index_of(event.output_index)
+        if index is None:
+            index = self._calls_at.get(text(event.item_id))
         if not is_whole:
             yield from self._call(self._calls.add(Fragment(index, arguments=text(event.delta))))
         elif index is not None:  # else nobody knows whose they are, until the item says so
             yield from self._call(self._calls.again(Fragment(index, arguments=text(event.arguments))))
 
-    def rest(self, output: Any) -> Iterator[Frame]:
+    def rest(self, output: Any, *, cut: bool = False) -> Iterator[Frame]:
         """The whole output, at the end: what no event before has told. Its indices need not be those of the events, so
-        that it counts only for what is missing altogether.
+        that it counts only for what is missing altogether. `cut`: a limit ended the answer.
         """
         is_silent, has_calls = not self._spoken.audible, self._calls.begun > 0
         for index, item in enumerate(entries(output)):
             is_call = item.get("type") == "function_call"
             if not has_calls and (is_call or is_silent):
                 yield from self.item(index, item)
-        yield from self._call(self._calls.end())
+        yield from self._call(self._calls.end(cut=cut))
 
     def _parts(self, at: Place, parts: Any, id_: str = "") -> Iterator[Frame]:
         for index, part in enumerate(entries(parts)):

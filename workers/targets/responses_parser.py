@@ -8,7 +8,7 @@ Source: OpenAI's API reference, "Streaming events" of Responses, read on 2026-11
 
 from collections.abc import Iterator
 
-from protocol.errors import ContentFiltered, ServiceError, UpstreamError
+from protocol.errors import ServiceError, UpstreamError
 from protocol.messages import Finished, FinishReason, Frame, Text, Usage
 from workers.targets import upstream_errors
 from workers.targets.answer_events import AnswerEvents
@@ -143,8 +143,7 @@ class ResponsesParser:
         if self._reason is None:
             raise UpstreamError(f"target {self._target!r} {self._how_it_broke_off()}")
         if not (self._spoken.audible or self._may_be_empty):
-            kind: type[ServiceError] = ContentFiltered if self._reason == "content_filter" else UpstreamError
-            raise kind(f"empty answer from target {self._target!r} ({self._why_empty()})")
+            raise self._nothing(self._reason)
         yield Finished(self._last_reason(self._reason), self.usage or Usage())
 
     def _read(self, events: Iterator[bytes]) -> Iterator[Frame]:
@@ -161,11 +160,14 @@ class ResponsesParser:
             return "broke off: its answer ended without the event that says so"
         return "answered something that is no response; see its dialect"
 
-    def _why_empty(self) -> str:
-        has_thought = self.thought_chars or (self.usage and self.usage.reasoning)
-        if has_thought and self._reason == "length":
-            return "its thought used up the limit of tokens: ask for a higher max_completion_tokens"
-        return f"incomplete: {self._why!r}" if self._why else "it is complete"
+    def _nothing(self, reason: FinishReason) -> ServiceError:
+        return upstream_errors.from_nothing(
+            reason,
+            f"incomplete: {self._why!r}" if self._why else "it is complete",
+            target=self._target,
+            has_thought=bool(self.thought_chars or (self.usage and self.usage.reasoning)),
+            has_called=self._calls.begun > 0,
+        )
 
     def _last_reason(self, reason: FinishReason) -> FinishReason:
         """`tool_calls` where there are calls, and nowhere else."""
@@ -241,11 +243,12 @@ class ResponsesParser:
         yield from self._spoken.release()
         if response.error or status not in ("completed", "incomplete"):
             yield from self._fail(response.error or {"message": f"its response is {status}"})
-        yield from self._output.rest(response.output)
-        yield from self._spoken.release()
         details = response.incomplete_details
         self._why = text(details.get("reason")) if isinstance(details, dict) else ""
-        self._reason = "stop" if status == "completed" else _limit(self._why)
+        reason: FinishReason = "stop" if status == "completed" else _limit(self._why)
+        yield from self._output.rest(response.output, cut=reason == "length")
+        yield from self._spoken.release()
+        self._reason = reason
         self.done = True
 
     def _fail(self, error: object) -> Iterator[Frame]:

@@ -106,13 +106,15 @@ class CallCollector:
         before = self.again(fragment)
         return [*before, *self._close(self._same(fragment) or self._open[-1])]
 
-    def end(self) -> list[ToolCall]:
-        """The calls that are left.
+    def end(self, *, cut: bool = False) -> list[ToolCall]:
+        """The calls that are left. `cut`: a limit ended the answer, and with it the last call, where its arguments are
+        no object by then: it is dropped.
 
         Raises:
             Fault: one has no name, or arguments that are no JSON object.
         """
-        return [ready for call in self._open for ready in self._close(call)]
+        is_cut = cut and bool(self._open) and not _is_object(self._open[-1].joined())
+        return [ready for call in (self._open[:-1] if is_cut else self._open) for ready in self._close(call)]
 
     def _close(self, call: _Open) -> list[ToolCall]:
         return [self._send(call, _checked(call.joined()))] if self._is_due(call) else []

@@ -23,14 +23,14 @@ from aiohttp import (
 )
 
 from protocol import settings
-from protocol.errors import ServiceError, UpstreamError
+from protocol.errors import ServiceError, UpstreamError, UpstreamTimeout
 from protocol.messages import Finished, Frame, Job, Refusal, Text, Timings, ToolCall
-from workers.targets import Patience, upstream_errors
+from workers.targets import NOTHING, Patience, upstream_errors
 from workers.targets.connections import NO_TIMEOUT, reused, wants_new, why
 from workers.targets.continuing import Seam, needs_seam
 from workers.targets.dialect import Dialect, Parser
 from workers.targets.timers import Deadlines, Watch
-from workers.targets.upstream_errors import Fault, NotReached
+from workers.targets.upstream_errors import Fault
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,14 @@ class Upstream:
         """The same upstream, asked for another of its models."""
         told = msgspec.structs.replace(self._told, model=model)
         return Upstream(self.name, told, self._dialect, session=self._session, key=self._key, on_fault=self._on_fault)
+
+    def takes(self, job: Job) -> bool:
+        """See `Target.takes`."""
+        try:
+            self._dialect.body(job, self._told)
+        except ServiceError:
+            return False
+        return True
 
     async def stream(self, job: Job, *, headers: Mapping[str, str], patience: Patience) -> AsyncGenerator[Frame, None]:
         """The answer as frames; see `Target.stream`."""
@@ -161,15 +169,16 @@ class Upstream:
         self, body: bytes, headers: Mapping[str, str], deadlines: Deadlines, patience: Patience
     ) -> ClientResponse:
         """The response, once its status is a success. Raises ServiceError."""
+        response = None
         try:
             async with asyncio.timeout_at(deadlines.due):
                 response = await self._connect(body, headers, NO_TIMEOUT if patience.last else self._connect_timeout)
-                if 200 <= response.status < 300:
+                if _is_success(response):
                     return response
                 async with response:
                     said = await _bounded(response)
         except ConnectionTimeoutError:
-            raise NotReached(
+            raise UpstreamTimeout(
                 f"target {self.name!r}: not connected within {self._told.connect_s:g} s (connect_s)"
             ) from None
         except TimeoutError:
@@ -179,6 +188,9 @@ class Upstream:
             if isinstance(error, ClientResponseError):
                 self._on_fault(self.name, "no_http")
             raise UpstreamError(f"no answer from target {self.name!r}: {why(error)}") from None
+        finally:
+            if not _may_bill(response):
+                patience.told(NOTHING)
         if 300 <= response.status < 400:
             self._on_fault(self.name, "redirect")
         raise upstream_errors.from_status(
@@ -187,9 +199,9 @@ class Upstream:
 
     async def _connect(self, body: bytes, headers: Mapping[str, str], timeout: ClientTimeout) -> ClientResponse:
         """The response's head. A kept connection may have been closed just now by its other end: once, a new one is
-        tried, as aiohttp does for GET. Only on such a connection: whoever hangs up on a new one has seen the request.
+        tried, as aiohttp does for GET. Only where it has carried a request before: whoever hangs up on a new one, or on
+        one that was opened in advance, has seen this one.
         """
-        reused.set(False)
         try:
             return await self._send(body, headers, timeout)
         except (ServerDisconnectedError, ClientOSError):
@@ -202,6 +214,7 @@ class Upstream:
             wants_new.set(False)
 
     async def _send(self, body: bytes, headers: Mapping[str, str], timeout: ClientTimeout) -> ClientResponse:
+        reused.set(None)
         return await self._session.post(
             self._url,
             data=body,
@@ -235,6 +248,15 @@ class Upstream:
         if len(data) == READ_BYTES:
             await asyncio.sleep(0)
         return data
+
+
+def _may_bill(response: ClientResponse | None) -> bool:
+    """Whether the upstream was asked, and has not refused."""
+    return reused.get() is not None and (response is None or _is_success(response))
+
+
+def _is_success(response: ClientResponse) -> bool:
+    return 200 <= response.status < 300
 
 
 def _for_strangers(headers: Mapping[str, str]) -> Mapping[str, str]:

@@ -97,10 +97,6 @@ FAULTS = {
 """Kinds of what no upstream should send: `kind` of the metric. The first five an answer survives."""
 
 
-class NotReached(UpstreamTimeout):
-    """No connection in time: the target was never asked, so it bills nothing."""
-
-
 class Fault(UpstreamError):
     """What no upstream should send: the answer ends here. `kind` names it in metrics; to a caller it is an
     `UpstreamError` as any other.
@@ -109,6 +105,12 @@ class Fault(UpstreamError):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class LimitTooLow(UpstreamError):
+    """The limit of tokens left no room for an answer: the request's fault, though the target is named. The next target
+    would meet it too.
+    """
 
 
 def from_status(
@@ -133,6 +135,21 @@ def from_object(error: object, *, target: str, key: str | None) -> ServiceError:
     if kind is KeyRefused:
         return _made(kind, f"target {target!r} {_key_words(None)}", None)
     return _made(kind, f"target {target!r} failed: {_reason(error, key) or 'it did not say why'}", None)
+
+
+def from_nothing(reason: str | None, words: str, *, target: str, has_thought: bool, has_called: bool) -> ServiceError:
+    """What to raise for an answer that has an end and says nothing. `reason` is our word for that end, `words` are the
+    upstream's; `has_called`: a call had begun.
+    """
+    kind: type[ServiceError] = UpstreamError
+    if reason == "content_filter":
+        kind = ContentFiltered
+    elif reason == "length":
+        kind = LimitTooLow
+        if has_called or has_thought:
+            what = "tool call was cut off by" if has_called else "thought used up"
+            words = f"its {what} the limit of tokens: ask for a higher max_completion_tokens"
+    return kind(f"empty answer from target {target!r} ({words})")
 
 
 def _key_words(status: int | None) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from protocol.errors import Draining, Interrupted, ServiceError, Unheard, UpstreamTimeout
 from protocol.messages import Frame, Job, Message, Reasoning, Refusal, Text, TextPart, Tool, ToolCall, Usage
 from protocol.settings_types import Prices
-from workers.targets.upstream_errors import NotReached
+from workers.targets import NOTHING
 from workers.tokens import CHARS_PER_TOKEN, count
 
 INLINE_CHARS = 16 << 10  # counted on the event loop, in half a millisecond
@@ -30,7 +30,7 @@ ENUM = -3
 ENUM_ITEM = 3
 
 MAY_COST = (UpstreamTimeout, Interrupted, Draining, Unheard)
-"""Ways to end that an upstream may bill though nothing came: it was at work. Whoever refuses bills nothing."""
+"""Ways to end that an upstream may bill though nothing came: it was at work, unless `NOTHING` was told."""
 
 
 async def usage_of(
@@ -43,7 +43,7 @@ async def usage_of(
     comes after it.
     """
     told = told or Usage()
-    if told.completion or _cost_nothing(frames, error):
+    if told is NOTHING or told.completion or _cost_nothing(frames, error):
         return told
     if _asked_chars(job) + _answered_chars(frames) <= INLINE_CHARS:
         return _counted(job, frames, told)
@@ -73,7 +73,7 @@ def text_of(message: Message) -> str:
 def _cost_nothing(frames: Sequence[Frame], error: ServiceError | None) -> bool:
     if error is None or frames:
         return False
-    return isinstance(error, NotReached) or not isinstance(error, MAY_COST)
+    return not isinstance(error, MAY_COST)
 
 
 def _asked_chars(job: Job) -> int:
