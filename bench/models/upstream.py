@@ -68,7 +68,8 @@ class _Moody:
     async def __call__(self, writer: asyncio.StreamWriter) -> None:
         writer.write(OPENING)
         await asyncio.sleep(SLOW_S if self._random.random() < SLOW_SHARE else FAST_S)
-        writer.write(ANSWER)
+        if not writer.transport.is_closing():  # it was outrun meanwhile
+            writer.write(ANSWER)
 
 
 MANNERS: dict[str, Manner] = {
@@ -113,7 +114,8 @@ class Targets:
         self.requests[name] += 1
         act = self._moody.setdefault(name, _Moody()) if manner == "moody" else MANNERS[manner]
         await act(writer)
-        await writer.drain()
+        if not writer.transport.is_closing():
+            await writer.drain()
 
 
 @asynccontextmanager
