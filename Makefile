@@ -35,7 +35,7 @@ ifneq ($(call version,$(PYTHON)),$(call version,$(BIN)/python))
 endif
 endif
 
-.PHONY: setup up test test-clients test-jaeger check bench drills faults locks clean
+.PHONY: setup up test test-clients test-jaeger check bench drills faults soak locks clean
 
 setup: $(READY)
 
@@ -113,6 +113,10 @@ drills: $(READY)
 # Every failure of an upstream over a real line; writes docs/faults.md.
 faults: $(READY)
 	$(BIN)/python -m tests.faults
+
+# Hundreds of simulated calls of all platforms over a line whose targets fail.
+soak: $(READY)
+	$(BIN)/python -m tests.platforms.soak $(ARGS)
 
 # Needs uv. Pins that are already there stay, unless ARGS="--upgrade" or ARGS="--upgrade-package NAME".
 locks:

@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 
 from bench import drills
+from bench.guard.command import guard_command
 from bench.load.command import load_command
 from bench.models.command import models_command
 from bench.profile.command import profile_command
@@ -19,6 +20,7 @@ def main() -> None:
     """Measure a line on this machine, and hold it against its targets."""
 
 
+main.add_command(guard_command)
 main.add_command(load_command)
 main.add_command(models_command)
 main.add_command(profile_command)

@@ -63,9 +63,10 @@ class Witness:
 
 
 async def _record(jetstream: JetStreamContext, stream: str, number: int) -> TurnRecord | None:
-    """None: it was removed."""
+    """None: it was removed, or is the amendment to another one."""
     try:
         message = await jetstream.get_msg(stream, number)
     except NotFoundError:
         return None
-    return decode_record(message.data or b"")
+    is_heard = ".heard." in (message.subject or "")
+    return None if is_heard else decode_record(message.data or b"")

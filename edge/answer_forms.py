@@ -208,3 +208,11 @@ class Readiness(Struct):
     nats: bool
     pools: dict[str, Pool]
     draining: bool
+
+
+class HookTaken(Struct):
+    """What became of a webhook whose signature holds. What came again is a duplicate; what is not asked for is dropped,
+    and what no message of the bus has room for.
+    """
+
+    outcome: Literal["stored", "duplicate", "dropped"]

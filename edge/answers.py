@@ -46,11 +46,14 @@ class Answer(Protocol):
         """Drop the connection, unsent bytes and all."""
 
 
-def error_response(error: ServiceError, headers: Mapping[str, str]) -> web.Response:
-    """The error as a response of its own."""
-    status, _ = to_openai(error)
+def error_response(error: ServiceError, headers: Mapping[str, str], *, retried: bool = False) -> web.Response:
+    """The error as a response of its own; `retried` as in `edge.endings`."""
+    status, _ = to_openai(error, retried=retried)
     return web.Response(
-        status=status, body=body_bytes(error), content_type=JSON_TYPE, headers={**headers, **headers_for(error)}
+        status=status,
+        body=body_bytes(error),
+        content_type=JSON_TYPE,
+        headers={**headers, **headers_for(error, retried=retried)},
     )
 
 
@@ -87,7 +90,7 @@ class StreamAnswer:
     async def say(self, frames: Iterable[Delta], *, ends: bool) -> None:
         data = await self._opening() + b"".join(map(self._dialect.delta, frames))
         if ends:
-            self._held = data
+            self._held += data
         elif data:
             await self.response.write(data)
 
@@ -113,7 +116,7 @@ class StreamAnswer:
         if self._turn.headers_sent:
             await self._end(self._dialect.error(error))
         else:
-            self.response = error_response(error, self._headers)
+            self.response = error_response(error, self._headers, retried=self._turn.ending.retried)
             await _send(self._request, self.response)
 
     def abort(self) -> None:
@@ -154,7 +157,7 @@ class BodyAnswer:
         raise RuntimeError(f"a body is whole or an error, never closed with {text!r}")
 
     async def fail(self, error: ServiceError) -> None:
-        self.response = error_response(error, self._headers)
+        self.response = error_response(error, self._headers, retried=self._turn.ending.retried)
         await _send(self._request, self.response)
 
     def abort(self) -> None:

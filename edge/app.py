@@ -12,8 +12,12 @@ from edge.admin import admin_app
 from edge.bus import EdgeBus, connect
 from edge.connection import listen
 from edge.handlers import Edge
+from edge.hook_stream import HookStream
+from edge.hooks import Hooks
 from edge.metrics import Metrics
 from edge.records import Records
+from edge.signature import Secrets, secrets_of
+from edge.state import CallStates
 from protocol import telemetry
 from protocol.ids import new_id
 from protocol.ports import bind, bind_next, url_of
@@ -21,7 +25,8 @@ from protocol.process import DRAIN_RAN_OUT, DRAINED, open_bus
 from protocol.reload import Reloader
 from protocol.settings import Settings
 from protocol.signals import take_orders
-from protocol.streams import JobLimits
+from protocol.spans import Spans
+from protocol.streams import HookLimits, JobLimits
 from protocol.subjects import Subjects
 from protocol.wire import Wire
 
@@ -47,7 +52,9 @@ async def run(
     Raises:
         Disconnected: NATS cannot be reached, or has no JetStream.
         OSError: a port is in use.
+        SettingsError: the secret of a webhook is not set.
     """
+    secrets = secrets_of(settings.hooks, environ)
     edge_id = new_id()
     stop, reload = take_orders()
     spans, provider = telemetry.spans_for("edge", edge_id, traces_file=settings.telemetry.traces_file, environ=environ)
@@ -59,8 +66,13 @@ async def run(
         bus = _bus(settings, wire, edge_id, metrics)
         records = Records(bus.record, metrics.record_dropped)
         await open_bus(bus.open())
+        states = _states(settings, wire, bus, metrics)
+        await states.open()
+        hooks = await _hooks(settings, secrets, wire, states, spans, metrics) if secrets else None
         async with asyncio.TaskGroup() as tasks:
-            edge = Edge(settings, bus, spans=spans, metrics=metrics, records=records, tasks=tasks)
+            edge = Edge(
+                settings, bus, spans=spans, metrics=metrics, records=records, tasks=tasks, hooks=hooks, states=states
+            )
             reloader = Reloader(settings, read=read, apply=edge.follow, count=metrics.reloaded, foreign="worker")
             background = [
                 tasks.create_task(bus.run(), name="bus"),
@@ -84,6 +96,22 @@ def _bus(settings: Settings, wire: Wire, edge_id: str, metrics: Metrics) -> Edge
         pools=sorted({model.pool for model in settings.models.values()} or {"default"}),
         observer=metrics,
     )
+
+
+def _states(settings: Settings, wire: Wire, bus: EdgeBus, metrics: Metrics) -> CallStates:
+    subjects = Subjects(settings.nats.prefix)
+    return CallStates(wire, subjects, edge_id=bus.edge_id, heal=bus.heal_calls, observer=metrics)
+
+
+async def _hooks(
+    settings: Settings, secrets: Secrets, wire: Wire, calls: CallStates, spans: Spans, metrics: Metrics
+) -> Hooks:
+    """What takes webhooks, once their stream is there."""
+    told = settings.hooks
+    limits = HookLimits(told.max_age_s, told.max_bytes, told.window_s)
+    stream = HookStream(wire, Subjects(settings.nats.prefix), limits)
+    await open_bus(stream.open())
+    return Hooks(told, secrets, stream, calls, tenants=settings.api_keys, spans=spans, metrics=metrics)
 
 
 async def _serve(

@@ -15,7 +15,7 @@ from protocol import codec, streams
 from protocol.codec import Addressed
 from protocol.errors import NoWorker, Overloaded, ServiceError, TooLarge
 from protocol.lifecycle import ProtocolViolation
-from protocol.messages import LAST, Cancel, Claimed
+from protocol.messages import LAST, Cancel, Claimed, Heard, TurnRecord
 from protocol.streams import JobLimits, StreamError, Streams
 from protocol.subjects import Subjects, last_token
 from protocol.wire import Arrived, Disconnected, NatsWire, NoResponders, Wire, tell
@@ -30,6 +30,7 @@ AWAY_S = 1.5  # live turns wait so long for the bus to come back: a server froze
 TICK_S = 0.05
 HEADER_OVERHEAD = 64  # "NATS/1.0" and the separators
 ACK = b"+ACK"
+CALLS = ""  # beside the pools that are healed: none has this name
 WITHDRAWN_S = 30.0  # how long a late publish ack of a withdrawn line is still waited for
 
 
@@ -96,6 +97,7 @@ class EdgeBus:
         for pool in self._pools:
             await self._streams.jobs(pool, replace_leaderless=self._wire.clustered)
         await self._streams.turns()
+        await self._heal_calls()
 
     async def run(self) -> None:
         """Keep time until cancelled."""
@@ -123,6 +125,7 @@ class EdgeBus:
         for pool in self._pools:
             self._heal(pool)
         self._spawn(self._heal_turns())
+        self._spawn(self._heal_calls())
         for line in list(self._waiting.values()):
             self._publish_anew(line)
         for peer in self._peers.values():
@@ -133,6 +136,21 @@ class EdgeBus:
             await self._streams.turns()
         except (StreamError, TimeoutError, NoResponders, Disconnected) as error:
             log.warning("the stream of turn records is not there: %s", error)
+
+    def heal_calls(self) -> None:
+        """Make the bucket of calls again, where it is gone; once at a time."""
+        if self._tasks is not None and CALLS not in self._healing:
+            self._healing.add(CALLS)
+            self._spawn(self._heal_calls())
+
+    async def _heal_calls(self) -> None:
+        """Turns go on without it."""
+        try:
+            await self._streams.calls(replace_leaderless=self._wire.clustered)
+        except (StreamError, TimeoutError, NoResponders, Disconnected) as error:
+            log.warning("the bucket of calls is not there: %s", error)
+        finally:
+            self._healing.discard(CALLS)
 
     def _spawn(self, coroutine: Coroutine[object, object, None]) -> None:
         if self._tasks is None:
@@ -464,14 +482,18 @@ class EdgeBus:
         """Offers that nobody has claimed."""
         return len(self._waiting)
 
-    async def record(self, tenant: str, turn_id: str, data: bytes) -> None:
-        """Keep a turn record. The same id twice is kept once.
+    async def record(self, record: TurnRecord | Heard) -> None:
+        """Keep a turn record, or the amendment to one. The same one twice is kept once.
 
         Raises:
             TimeoutError, NoResponders, Disconnected: it is not known to be kept; try again.
         """
-        headers = {"Nats-Msg-Id": turn_id}
-        await self._wire.request(self._subjects.turn(tenant), data, timeout_s=1.0, headers=headers)
+        if isinstance(record, Heard):
+            subject, msg_id = self._subjects.heard(record.tenant, record.amends), f"{record.amends}.heard"
+        else:
+            subject, msg_id = self._subjects.turn(record.tenant), record.id
+        data = codec.encode_record(record)
+        await self._wire.request(subject, data, timeout_s=1.0, headers={"Nats-Msg-Id": msg_id})
 
 
 async def _guarded(coroutine: Coroutine[object, object, None]) -> None:

@@ -1,5 +1,7 @@
 """What a body carries or is looked into, and is not typed: JSON values as they came. Pure."""
 
+from collections.abc import Iterable
+
 import msgspec
 from msgspec import Raw
 
@@ -35,6 +37,18 @@ def strings(value: Raw | Json) -> dict[str, str]:
     except DecodeError:
         return {}
     return {key: found for key, entry in entries.items() if (found := text(entry))}
+
+
+def objects(value: Raw | Json, names: Iterable[str]) -> list[Json]:
+    """The objects that a JSON object holds under these names, as they came."""
+    if not any(name.encode() in bytes(value) for name in names):
+        return []
+    try:
+        entries = _object.decode(value)
+    except DecodeError:
+        return []
+    found = [bytes(entries[name]) for name in names if name in entries]
+    return [entry for entry in found if entry.startswith(b"{")]
 
 
 def text(value: Raw) -> str | None:

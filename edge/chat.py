@@ -3,7 +3,7 @@
 Source: the API contract, sections 1.5 to 1.9.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, ClassVar
 
 import msgspec
@@ -11,7 +11,10 @@ import msgspec
 from edge.chat_body import ChatRequest, parse
 from edge.dialect import EVENTS_TYPE, Delta
 from edge.errors import body_bytes
-from edge.history import repair
+from edge.history import Repaired, repair
+from edge.language import language_of
+from edge.profile_choice import PLAIN_CHOICE, Chosen
+from edge.spoken import without_spoken
 from protocol import sse
 from protocol.errors import ServiceError
 from protocol.messages import Finished, Job, OnLost, Reasoning, Refusal, Text, TokenLogprob, ToolCall, Usage
@@ -34,12 +37,20 @@ def to_job(
     budget_ms: int,
     total_ms: int,
     on_lost: OnLost,
+    chosen: Chosen = PLAIN_CHOICE,
+    model_language: str | None = None,
+    gated: Collection[str] = (),
 ) -> Job:
     """The request as the workers see it. Both durations count from the job's receipt.
 
-    A lost answer in JSON is never continued: half an object cannot be gone on with by ear.
+    A lost answer in JSON is never continued: half an object cannot be gone on with by ear. A plain profile's job is the
+    request and nothing more: what else it costs to know is for those who speak. Calls of a tool in `gated` are checked
+    in every profile: a gate that holds for some requests alone is none.
     """
-    messages, repairs = repair(request.messages)
+    messages, repairs = _history(request, chosen)
+    profile, language = chosen.profile, model_language
+    if not chosen.is_plain:
+        language = language_of(request.messages, request.extras, model_language, profile)
     form = request.response_format
     plain = form is None or form.kind == "text"
     return Job(
@@ -60,7 +71,20 @@ def to_job(
         on_lost=on_lost if plain or on_lost != "continue" else "error",
         extras=request.extras,
         repairs=repairs,
+        profile=chosen.name,
+        language=language,
+        check_tools=profile.check_tools or (bool(gated) and any(tool.name in gated for tool in request.tools)),
+        clean_markup=profile.clean_markup,
     )
+
+
+def _history(request: ChatRequest, chosen: Chosen) -> Repaired:
+    """Without what the edge itself has said in it, and as targets take it."""
+    if chosen.is_plain:
+        return repair(request.messages)
+    messages, cleaned = without_spoken(request.messages, chosen.spoken)
+    repaired = repair(messages)
+    return Repaired(repaired.messages, cleaned + repaired.repairs)
 
 
 class ChatAnswer:

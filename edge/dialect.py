@@ -8,7 +8,8 @@ over in the lifecycle's order; the dialect alone knows how its API words them.
 
 The relay writes what it gets, one write per call: each piece holds whole server-sent events, so none is ever
 spread over two writes. A piece may be empty (a frame of which this API says nothing); then there is nothing to
-write. Comments (`protocol.sse.PING`) may go between any two pieces. A failure before the headers, or of a turn
+write. What the edge itself says before the model does is a `Text` too: to a client it is the beginning of the answer.
+Comments (`protocol.sse.PING`) may go between any two pieces. A failure before the headers, or of a turn
 that does not stream, is no matter of the dialect: `edge.errors` words it the same way for all of them.
 """
 

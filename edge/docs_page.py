@@ -64,7 +64,8 @@ def routes(settings: Settings) -> dict[str, dict[str, Handler]]:
 
     async def openapi(_: web.Request) -> web.Response:
         """GET /openapi.json."""
-        document = document_bytes(settings.edge.key_headers, settings.turn.call_id_headers)
+        hooks = settings.hooks.elevenlabs_secret_env is not None
+        document = document_bytes(settings.edge.key_headers, settings.turn.call_id_headers, hooks=hooks)
         return web.Response(body=document, content_type=JSON_TYPE)
 
     return {

@@ -42,6 +42,7 @@ OPENAI: dict[str, Row] = {
     "upstream_refused": Row(400, REQUEST, None),
     "no_key": Row(401, REQUEST, None),
     "invalid_api_key": Row(401, REQUEST, "invalid_api_key"),
+    "invalid_signature": Row(401, REQUEST, "invalid_signature"),
     "model_not_found": Row(404, REQUEST, "model_not_found", param="model"),
     "unknown_path": Row(404, REQUEST, None),
     "method_not_supported": Row(405, REQUEST, "method_not_supported"),
@@ -53,6 +54,7 @@ OPENAI: dict[str, Row] = {
     "slow_client": Row(499, REQUEST, "slow_client"),
     "internal": Row(500, SERVER, None),
     "upstream_error": Row(502, SERVER, "upstream_error"),
+    "empty_answer": Row(502, SERVER, "upstream_error"),
     "key_refused": Row(502, SERVER, "upstream_error"),  # whose key it is does not concern the client
     "worker_lost": Row(502, SERVER, "worker_lost"),
     "unheard": Row(502, SERVER, "worker_lost"),  # for the client it is the same
@@ -61,13 +63,39 @@ OPENAI: dict[str, Row] = {
     "draining": Row(503, SERVER, "overloaded", retry=True),  # another process may take it
     "no_slot": Row(503, SERVER, "overloaded", retry=True),
     "not_ready": Row(503, SERVER, "not_ready", retry=True),
+    "not_kept": Row(503, SERVER, "not_kept", retry=True),
     "upstream_timeout": Row(504, SERVER, "upstream_timeout"),
 }
 
 
-def to_openai(error: ServiceError) -> tuple[int, dict[str, Any]]:
-    """The HTTP status and the error object, all four keys always present."""
+OWN_FAULT = frozenset({400, 401, 404, 405, 413})
+FOUND_IN_CALL = frozenset({"content_filter", "context_length_exceeded", "too_large", "upstream_refused"})
+"""What a target, or the bus, finds at fault with one of those statuses, in a call that lives."""
+SOON_S = 0.1  # a caller listens to silence meanwhile
+
+
+def is_own_fault(error: ServiceError) -> bool:
+    """Whether the request itself has to change, as its sender can. What is `FOUND_IN_CALL` no caller can mend; the
+    operator sees it in the log and the record.
+    """
+    return OPENAI[error.code].status in OWN_FAULT and error.code not in FOUND_IN_CALL
+
+
+def _row(error: ServiceError, *, retried: bool) -> Row:
+    """`retried`: the platform sends the request again by itself. LiveKit and Pipecat do so for every status from 500
+    on; 503 is the one that says what is meant: this server cannot, for now. 502 and 504 speak of a gateway's upstream,
+    and proxies on the way put pages of their own in their place. They are told to even where this line is overloaded:
+    what follows otherwise is silence.
+
+    Source: livekit-agents 1.7, pipecat-ai 1.7 with openai-python 3.52: retries; RFC 9110, section 15.6.4.
+    """
     row = OPENAI[error.code]
+    return row._replace(status=503, retry=True) if retried and row.status >= 500 else row
+
+
+def to_openai(error: ServiceError, *, retried: bool = False) -> tuple[int, dict[str, Any]]:
+    """The HTTP status and the error object, all four keys always present."""
+    row = _row(error, retried=retried)
     message = str(error).encode(errors="replace").decode()  # a path may hold bytes that are no text
     body = {"message": message, "type": row.kind, "param": error.param or row.param, "code": row.code}
     return row.status, {"error": body}
@@ -78,19 +106,19 @@ def body_bytes(error: ServiceError) -> bytes:
     return msgspec.json.encode(to_openai(error)[1])
 
 
-def headers_for(error: ServiceError) -> dict[str, str]:
+def headers_for(error: ServiceError, *, retried: bool = False) -> dict[str, str]:
     """The headers that an error's response needs beside its content type: when to retry, and whether to.
 
     `Retry-After` is in whole seconds, at least 1; `retry-after-ms`, which OpenAI's clients read first, is finer.
 
     Source: RFC 9110, sections 10.2.3 and 11.6.1.
     """
-    row = OPENAI[error.code]
+    row = _row(error, retried=retried)
     headers = {}
     if row.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if row.status in (429, 503):
-        wait_s = error.retry_after_s or 1
+        wait_s = error.retry_after_s or (SOON_S if retried else 1)
         headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
         if wait_s != int(wait_s):
             headers["retry-after-ms"] = str(math.ceil(wait_s * 1000))

@@ -11,15 +11,21 @@ from aiohttp import web
 from edge import chat, docs_page, paths
 from edge.answers import BodyAnswer, StreamAnswer, error_response
 from edge.bus import EdgeBus
+from edge.call_turn import CallTurn
 from edge.chat import ChatRequest
 from edge.cors import Cors
+from edge.endings import ending_for, is_text
+from edge.guard import guard_for
+from edge.hooks import Hooks
 from edge.identity import budget_s_of, call_id_of
 from edge.keys import Keys
 from edge.metrics import Metrics
 from edge.middleware import PLACE, TURN_ID, Handler, by_place, contract, get, with_cors
+from edge.profile_choice import Choice, Chosen, call_id_cure
 from edge.records import Records
 from edge.relay import Relay
 from edge.request_body import BODY_BYTES, read_body
+from edge.state import CallStates
 from edge.turn import Turn
 from edge.watch import Clock, TurnWatch
 from protocol import telemetry
@@ -27,6 +33,7 @@ from protocol.errors import Draining, Interrupted, ModelNotFound, ServiceError
 from protocol.messages import Job
 from protocol.settings import Settings
 from protocol.settings_types import PASS_THROUGH
+from protocol.settings_voice import strangers
 from protocol.spans import Spans
 
 log = logging.getLogger(__name__)
@@ -50,6 +57,8 @@ class Edge:
         metrics: Metrics,
         records: Records,
         tasks: asyncio.TaskGroup,
+        hooks: Hooks | None = None,
+        states: CallStates | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -58,8 +67,11 @@ class Edge:
         self._metrics = metrics
         self._records = records
         self._tasks = tasks
+        self._hooks = hooks
+        self._states = states
+        self._calls: dict[Relay, CallTurn] = {}
         self._keys = Keys(settings.api_keys, settings.edge.key_headers)
-        self._nameless: set[str] = set()  # tenants whose turns came without a call id
+        self._nameless: set[tuple[str, str]] = set()  # tenants and profiles whose turns came without a call id
         self._now = now
         self._clock = Clock(self._now)
         self._created = int(time.time())
@@ -67,11 +79,19 @@ class Edge:
         self._live: dict[Relay, asyncio.Event] = {}
         self._settling: set[asyncio.Task[None]] = set()
         self._warmed: dict[str, float] = {}  # pool -> when its workers were told last
+        self._choose_by(settings)
 
     def follow(self, settings: Settings) -> None:
         """Admit turns by these settings from now on; those that run keep what they began with."""
         self._settings = settings
+        self._choose_by(settings)
         self._bus.watch(model.pool for model in settings.models.values())
+
+    def _choose_by(self, settings: Settings) -> None:
+        """Make each profile whole once, not once a turn."""
+        self._choice = Choice(settings)
+        for sentence in strangers(settings):
+            log.warning("%s", sentence)
 
     def app(self) -> web.Application:
         """The public application."""
@@ -90,6 +110,7 @@ class Edge:
             paths.MODEL: get(self.model),
             "/health": get(health),
             "/ready": get(self.ready),
+            **(self._hooks.routes() if self._hooks else {}),
             **docs_page.routes(self._settings),
         }
 
@@ -106,10 +127,12 @@ class Edge:
             context=telemetry.context_of(request.headers),
             began=began,
             clock=self._clock,
+            output_price=self._output_price,
+            extras=self._settings.telemetry.extras,
         )
         headers = {"x-request-id": turn_id, "x-trace-id": watch.trace_id}
         try:
-            asked, job, pool = await self._admit(request, turn_id)
+            asked, job, pool, chosen = await self._admit(request, turn_id)
         except ServiceError as error:
             return self._refused(request, watch, headers, error)
         except (asyncio.CancelledError, ConnectionError):
@@ -119,8 +142,8 @@ class Edge:
         if job.call_id:
             headers[CALL_ID_HEADER] = job.call_id
         else:
-            self._miss_call_id(job.tenant)
-        return await self._relay(request, asked, job, pool, watch, headers, began)
+            self._miss_call_id(job.tenant, chosen)
+        return await self._relay(request, asked, job, pool, chosen, watch, headers, began)
 
     def _refused(
         self, request: web.Request, watch: TurnWatch, headers: dict[str, str], error: ServiceError
@@ -145,32 +168,36 @@ class Edge:
             query=request.query,
         )
 
-    def _miss_call_id(self, tenant: str) -> None:
-        """Say once of each tenant that its turns cannot be told apart by call."""
-        if tenant not in self._nameless:
-            self._nameless.add(tenant)
-            log.info(
-                "turns come without a call id: let a header, a field of the body or the path /c/CALL/v1/... name it",
-                extra={"tenant": tenant},
-            )
+    def _miss_call_id(self, tenant: str, chosen: Chosen) -> None:
+        """Say once of each tenant and profile that its turns cannot be told apart by call."""
+        if (tenant, chosen.name) not in self._nameless:
+            self._nameless.add((tenant, chosen.name))
+            cure = call_id_cure(chosen.platform)
+            log.info("turns come without a call id: %s", cure, extra={"tenant": tenant, "profile": chosen.name})
 
-    async def _admit(self, request: web.Request, turn_id: str) -> tuple[ChatRequest, Job, str]:
-        """Auth, body, model. Raises ServiceError."""
+    async def _admit(self, request: web.Request, turn_id: str) -> tuple[ChatRequest, Job, str, Chosen]:
+        """Auth, body, model, profile. Raises ServiceError."""
         tenant = self._tenant(request)
         asked = chat.parse(await read_body(request))
         request[CALL_ID_FROM_BODY] = asked.call_id_from_body or ""
         pool = self._pool_of(asked.model)
-        turn = self._settings.turn
+        model = self._settings.model_for(asked.model)
+        chosen = self._choice.of(
+            asked, from_path=request[PLACE].profile, headers=request.headers, tenant=tenant, model=model
+        )
         job = chat.to_job(
             asked,
             turn_id=turn_id,
             tenant=tenant,
             call_id=self._call_id(request, asked.call_id_from_body),
-            budget_ms=int(budget_s_of(request.headers, turn.budget_s) * 1000),
-            total_ms=int(turn.total_s * 1000),
-            on_lost=turn.on_lost,
+            budget_ms=int(budget_s_of(request.headers, chosen.budget_s) * 1000),
+            total_ms=int(self._settings.turn.total_s * 1000),
+            on_lost=chosen.on_lost,
+            chosen=chosen,
+            model_language=model.language if model else None,
+            gated=self._settings.tools,
         )
-        return asked, job, pool
+        return asked, job, pool, chosen
 
     async def _relay(
         self,
@@ -178,11 +205,15 @@ class Edge:
         asked: ChatRequest,
         job: Job,
         pool: str,
+        chosen: Chosen,
         watch: TurnWatch,
         headers: dict[str, str],
         began: float,
     ) -> web.StreamResponse:
-        turn = Turn(on_lost=job.on_lost, finish_text=self._settings.turn.finish_text, stream=asked.stream)
+        speaks = asked.stream and is_text(job)
+        finish_text = self._settings.turn.finish_text
+        ending = ending_for(chosen.profile, job, speaks=speaks, finish_text=finish_text)
+        turn = Turn(on_lost=job.on_lost, finish_text=finish_text, stream=asked.stream, ending=ending)
         dialect = chat.ChatAnswer(
             turn_id=job.id,
             model=job.model,
@@ -191,10 +222,12 @@ class Edge:
             legacy=asked.legacy,
         )
         answer = (StreamAnswer if asked.stream else BodyAnswer)(request, dialect, turn, headers)
-        relay = Relay(self._bus, pool, job, turn, answer, watch, began=began, pace=self._settings.edge, now=self._now)
+        guard = guard_for(chosen.profile, job, began=began, speaks=speaks) if asked.stream else None
+        relay = Relay(self._bus, pool, job, turn, answer, watch, began=began, pace=chosen, now=self._now, guard=guard)
         relay.inbox.on_overflow = answer.abort
         if self.draining:
             answer.response.force_close()  # the next turn finds an edge that stays
+        self._remember(relay, job, turn, chosen)
         self._live[relay] = ended = asyncio.Event()
         self._metrics.live.inc()
         try:
@@ -243,11 +276,25 @@ class Edge:
             log.exception("a turn could not be settled")
         self._write_down(relay)
 
+    def _remember(self, relay: Relay, job: Job, turn: Turn, chosen: Chosen) -> None:
+        """Have the turn know its call, where there is one and its profile needs that."""
+        if self._states is not None and job.call_id and not chosen.is_plain:
+            self._calls[relay] = CallTurn(self._states, job.call_id, job, turn, relay.know)
+
     def _write_down(self, relay: Relay) -> None:
+        call = self._calls.pop(relay, None)
         try:
-            self._records.put(relay.record())
+            record = relay.record()
+            self._records.put(record)
+            if call is not None and (heard := call.over(record)):
+                self._metrics.cut()
+                self._records.put(heard)
         except Exception:
             log.exception("a turn could not be written down")
+
+    def _output_price(self, target: str) -> float | None:
+        found = self._settings.targets.get(target)
+        return found.prices.output if found is not None and found.prices is not None else None
 
     def _pool_of(self, name: str) -> str:
         """Raises ModelNotFound."""
@@ -274,8 +321,14 @@ class Edge:
     async def models(self, request: web.Request) -> web.Response:
         """GET /v1/models: for LiveKit's agents, and others, the sign that a call begins."""
         self._tenant(request)
+        self._check_profile(request)
         self._warm()
         return _json({"object": "list", "data": [self._entry(name) for name in self._names()]})
+
+    def _check_profile(self, request: web.Request) -> None:
+        """A call is to begin with the error that all its turns would have. Raises InvalidValue."""
+        if profile := request[PLACE].profile:
+            self._choice.in_path(profile)
 
     def _warm(self) -> None:
         """Have workers look after their connections to upstreams: the first turn should find them open."""
@@ -289,6 +342,7 @@ class Edge:
     async def model(self, request: web.Request) -> web.Response:
         """GET /v1/models/{id}; the id may hold slashes."""
         self._tenant(request)
+        self._check_profile(request)
         name = request[PLACE].model
         self._pool_of(name)
         return _json(self._entry(name))

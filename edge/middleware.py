@@ -64,12 +64,13 @@ def get(handler: Handler) -> dict[str, Handler]:
 
 def by_place(routes: Mapping[str, Mapping[str, Handler]], cors: Cors | None) -> web.RouteDef:
     """Takes every request to its handler: the API's paths in any form, others as they are."""
+    webhooks = f"; webhooks are taken at {paths.HOOK}" if paths.HOOK in routes else ""
 
     async def route(request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path
-        place = paths.read(path) or (Place(path) if path in routes else None)
+        place = paths.read(path) or paths.other(path, routes)
         if place is None:
-            raise web.HTTPNotFound
+            raise UnknownPath(f"{_unknown(request)}{webhooks}")
         request[PLACE] = place
         methods = routes[place.route]
         if request.method in methods:
@@ -104,8 +105,12 @@ def _from_http(error: web.HTTPException, request: web.Request) -> ServiceError:
     if error.status == 413:
         return too_large()
     if error.status == 404:
-        return UnknownPath(f"no such path: '{_shown(request)}'; the API is at /v1/chat/completions and /v1/models")
+        return UnknownPath(_unknown(request))
     return InvalidJson(f"the request cannot be read: {error.reason}")
+
+
+def _unknown(request: web.Request) -> str:
+    return f"no such path: '{_shown(request)}'; the API is at /v1/chat/completions and /v1/models"
 
 
 def _shown(request: web.Request) -> str:

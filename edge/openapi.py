@@ -11,6 +11,7 @@ from functools import cache
 import msgspec
 
 from edge import paths
+from edge.answer_forms import HookTaken
 from edge.dialect import EVENTS_TYPE, JSON_TYPE
 from edge.openapi_parts import (
     HEADERS,
@@ -28,6 +29,8 @@ from edge.openapi_parts import (
     statuses,
     string,
 )
+from edge.profile_choice import HEADER as PROFILE
+from edge.signature import HEADER as SIGNATURE
 
 VERSION = "1"  # the API's, as in its paths; not the program's
 OF_TURNS = ("x-request-id", "x-trace-id", "x-trunkline-call-id")
@@ -37,7 +40,8 @@ Trunkline answers a voice platform's requests in the OpenAI dialect. Any OpenAI 
 address with `/v1`.
 
 A platform that can set no headers may say in the path what they would: `/t/KEY` for the API key, `/c/CALL` for the \
-call's id, in front of `/v1`. `/v1` may be missing, and what a platform appends a second time does no harm.
+call's id, `/p/PROFILE` for the profile of its platform (the header `X-Trunkline-Profile` says the same), in front of \
+`/v1`. `/v1` may be missing, and what a platform appends a second time does no harm.
 
 Unknown fields of a body are ignored, and an explicit null is the same as an absent field. Every failure has one form, \
 `ErrorBody`: its message says which field is at fault and what to do. An unknown path is a 404, a method that a path \
@@ -48,6 +52,10 @@ The next turn of a conversation. With `"stream": true` the answer comes as serve
 
 Beside each field stands what becomes of it: it is honoured here, passed to the model's API, ignored or refused.
 """
+HOOK = """\
+A post-call webhook: `post_call_transcription`, `post_call_audio`, `call_initiation_failure`, or any other type. The \
+signature stands for a key. It is answered once the body is kept; the same body again is kept once.
+"""
 EVENTS = """\
 With `"stream": true`: one `data:` line per event, each a `ChatCompletionChunk`, and `data: [DONE]` at the end. \
 Comment lines (`: ping`) keep the connection alive. A stream that fails ends with an `ErrorBody` as its last event, \
@@ -56,13 +64,15 @@ without `[DONE]`. Until the first event every failure is an HTTP status.
 
 
 @cache
-def document_bytes(key_headers: tuple[str, ...], call_id_headers: tuple[str, ...]) -> bytes:
+def document_bytes(key_headers: tuple[str, ...], call_id_headers: tuple[str, ...], *, hooks: bool = False) -> bytes:
     """The document as JSON; built once."""
-    return msgspec.json.encode(document(key_headers, call_id_headers))
+    return msgspec.json.encode(document(key_headers, call_id_headers, hooks=hooks))
 
 
-def document(key_headers: Iterable[str], call_id_headers: Iterable[str]) -> Json:
-    """The document. Both kinds of headers are as configured: those that may hold a key as it is, or a call id."""
+def document(key_headers: Iterable[str], call_id_headers: Iterable[str], *, hooks: bool = False) -> Json:
+    """The document. Both kinds of headers are as configured: those that may hold a key as it is, or a call id. `hooks`:
+    webhooks are taken.
+    """
     schemes = _security_schemes(key_headers)
     return {
         "openapi": "3.1.1",
@@ -73,6 +83,7 @@ def document(key_headers: Iterable[str], call_id_headers: Iterable[str]) -> Json
             {"name": "chat", "description": "Turns of a conversation"},
             {"name": "models", "description": "What can be asked for"},
             {"name": "service", "description": "The service itself; no key is needed"},
+            *([{"name": "hooks", "description": "What platforms send after a call"}] if hooks else []),
         ],
         "paths": {
             paths.CHAT: {"post": _chat(call_id_headers)},
@@ -83,9 +94,10 @@ def document(key_headers: Iterable[str], call_id_headers: Iterable[str]) -> Json
             "/openapi.json": {"get": _openapi()},
             "/docs": {"get": _docs()},
             "/docs/{file}": {"get": _docs_file()},
+            **({paths.HOOK: {"post": _hook()}} if hooks else {}),
         },
         "components": {
-            "schemas": schemas(),
+            "schemas": schemas(*([HookTaken] if hooks else [])),
             "responses": {name_of(status): error_of(status) for status in statuses()},
             "headers": {name: string(about) for name, about in HEADERS.items()},
             "securitySchemes": schemes,
@@ -113,6 +125,7 @@ def _chat(call_id_headers: Iterable[str]) -> Json:
         "description": CHAT,
         "parameters": [
             *(in_header(name, "The id of the call that the turn belongs to.") for name in call_id_headers),
+            in_header(PROFILE, "What its platform expects: a profile, built in or configured."),
             in_header("traceparent", "The trace that the turn becomes a part of (W3C Trace Context)."),
         ],
         "requestBody": {"required": True, "content": {JSON_TYPE: body}},
@@ -159,6 +172,23 @@ def _model() -> Json:
         "summary": "Describe one model",
         "parameters": [in_path("id", "The model's name; it may hold slashes.", "echo")],
         "responses": {"200": answer("The model.", "Model"), **errors(401, 404, 500)},
+    }
+
+
+# --- after the call --------------------------------------------------------------------------------
+
+
+def _hook() -> Json:
+    signature = in_header(SIGNATURE, "`t=SECONDS,v0=HEX`: the HMAC-SHA256 of `SECONDS.BODY` under the shared secret.")
+    return {
+        "operationId": "takeElevenLabsWebhook",
+        "tags": ["hooks"],
+        "summary": "Keep what ElevenLabs sends after a call",
+        "description": HOOK,
+        "security": [],
+        "parameters": [{**signature, "required": True}],
+        "requestBody": {"required": True, "content": {JSON_TYPE: {"schema": {"type": "object"}}}},
+        "responses": {"200": answer("It was taken.", "HookTaken"), **errors(400, 401, 408, 413, 500, 503)},
     }
 
 

@@ -41,9 +41,9 @@ OF_ERRORS: dict[int, tuple[str, ...]] = {
 """Headers that an error has beside its id."""
 
 
-def schemas() -> Json:
-    """Every form, by its Struct's name."""
-    _, found = msgspec.json.schema_components(FORMS, ref_template=COMPONENT)
+def schemas(*more: type) -> Json:
+    """Every form, and those that only some lines have, by its Struct's name."""
+    _, found = msgspec.json.schema_components((*FORMS, *more), ref_template=COMPONENT)
     plain: Json = {name: _plain(schema) for name, schema in found.items()}
     for name, schema in plain["ChatBody"]["properties"].items():
         schema["description"] = _fate({**parameters.OPENAI, **parameters.PLATFORMS}[name])

@@ -1,4 +1,4 @@
-"""A request's path -> which route of the API it means, and the secret and the call id that it carries. Pure.
+"""A request's path -> which route of the API it means, and the secret, call id and profile that it carries. Pure.
 
 Platforms differ in what they append to the URL that they are told, and guides differ in what they have one tell them:
 whatever leaves no doubt is served.
@@ -8,12 +8,13 @@ to either; openai-python and LiveKit's plug-in ask for `<base URL>/models`.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
 CHAT, MODELS, MODEL = "/v1/chat/completions", "/v1/models", "/v1/models/{id}"
-SECRET, CALL = "t", "c"
+HOOK = "/hooks/elevenlabs"
+SECRET, CALL, PROFILE = "t", "c", "p"
 WORDS = {
     "",
     "v1",
@@ -26,8 +27,10 @@ WORDS = {
     "metrics",
     "docs",
     "openapi.json",
-} | {SECRET, CALL}
-STARTS = {"v1", "chat", "models"}  # of what follows a secret or a call id
+    "hooks",
+    "elevenlabs",
+} | {SECRET, CALL, PROFILE}
+STARTS = {"v1", "chat", "models"}  # of what follows a secret, a call id or a profile
 SHOWN_STEPS = 12
 
 
@@ -38,6 +41,7 @@ class Place(NamedTuple):
     secret: str | None = None
     call_id: str | None = None
     model: str = ""
+    profile: str | None = None
 
     def __repr__(self) -> str:
         return f"Place({self.route!r})"
@@ -46,16 +50,24 @@ class Place(NamedTuple):
 def read(path: str) -> Place | None:
     """The place that a path, percent-encoded as it came, means; None: it is none of the API's.
 
-    `/t/<secret>` and `/c/<call id>` may stand in front, in either order. After them `/v1` and `/chat/completions` may
-    be missing or doubled where the rest says what is meant. Empty segments count for nothing.
+    `/t/<secret>`, `/c/<call id>` and `/p/<profile>` may stand in front, in any order. After them `/v1` and
+    `/chat/completions` may be missing or doubled where the rest says what is meant. Empty segments count for nothing.
     """
     steps = deque(unquote(step) for step in path.split("/"))
     said: dict[str, str] = {}
-    while steps and (not steps[0] or (steps[0] in (SECRET, CALL) and steps[0] not in said)):
+    while steps and (not steps[0] or (steps[0] in (SECRET, CALL, PROFILE) and steps[0] not in said)):
         if name := steps.popleft():
             said[name] = _value(steps)
     route, model = _route([step for step in steps if step])
-    return Place(route, said.get(SECRET) or None, said.get(CALL) or None, model) if route else None
+    if not route:
+        return None
+    return Place(route, said.get(SECRET) or None, said.get(CALL) or None, model, said.get(PROFILE) or None)
+
+
+def other(path: str, known: Container[str]) -> Place | None:
+    """One of the paths that are taken as they are; behind the webhook's, which people type, may be slashes."""
+    path = HOOK if path.rstrip("/") == HOOK else path
+    return Place(path) if path in known else None
 
 
 def _value(steps: deque[str]) -> str:

@@ -1,11 +1,12 @@
-"""Turn records on their way to the bus: kept in the background, retried a few times, never waited for by a client."""
+"""Turn records, and amendments to them, on their way to the bus: kept in the background, retried a few times, waited
+for by no client.
+"""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from protocol import codec
-from protocol.messages import TurnRecord
+from protocol.messages import Heard, TurnRecord
 from protocol.wire import Disconnected, NoResponders
 
 log = logging.getLogger(__name__)
@@ -16,8 +17,9 @@ GATHER_S = 0.02  # what ends meanwhile is one write and one read, for us and for
 TRIES = 20
 PAUSE_S = 0.25
 
-Send = Callable[[str, str, bytes], Awaitable[None]]
-"""(tenant, turn id, record). Raises TimeoutError, NoResponders, Disconnected: not known to be kept."""
+Record = TurnRecord | Heard
+Send = Callable[[Record], Awaitable[None]]
+"""Raises TimeoutError, NoResponders, Disconnected: not known to be kept."""
 
 
 class Records:
@@ -27,10 +29,10 @@ class Records:
         self._send = send
         self._dropped = dropped
         self._loop = asyncio.get_running_loop()
-        self._gathered: list[TurnRecord] = []
-        self._queue: asyncio.Queue[TurnRecord] = asyncio.Queue(WAITING)
+        self._gathered: list[Record] = []
+        self._queue: asyncio.Queue[Record] = asyncio.Queue(WAITING)
 
-    def put(self, record: TurnRecord) -> None:
+    def put(self, record: Record) -> None:
         """Hand over; never waits."""
         if not self._gathered:
             self._loop.call_later(GATHER_S, self._release)
@@ -62,17 +64,20 @@ class Records:
             try:
                 await self._keep(record)
             except Exception:
-                log.exception("turn record %s", record.id)
+                log.exception("turn record %s", _turn_of(record))
             finally:
                 self._queue.task_done()
 
-    async def _keep(self, record: TurnRecord) -> None:
-        data = codec.encode_record(record)
+    async def _keep(self, record: Record) -> None:
         for _ in range(TRIES):
             try:
-                await self._send(record.tenant, record.id, data)
+                await self._send(record)
                 return
             except (TimeoutError, NoResponders, Disconnected):
                 await asyncio.sleep(PAUSE_S)  # the same id again: a record that was kept is not kept twice
         self._dropped()
-        log.warning("turn record lost", extra={"turn": record.id})
+        log.warning("turn record lost", extra={"turn": _turn_of(record)})
+
+
+def _turn_of(record: Record) -> str:
+    return record.amends if isinstance(record, Heard) else record.id

@@ -4,13 +4,15 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from typing import Protocol
 
 from msgspec.structs import replace
 
 from edge.answers import Answer
 from edge.bus import EdgeBus
+from edge.calls import CallState
 from edge.dialect import Delta
+from edge.due import Due, Pace
+from edge.guard import Guard
 from edge.inbox import Event, Inbox, Lost, Refused, Stored
 from edge.lines import Line, Stage
 from edge.turn import Close, End, Fail, Next, Offer, Turn
@@ -40,16 +42,6 @@ DELTAS = (Text, Reasoning, Refusal, ToolCall)
 STUCK_S = 5.0  # after its end a turn waits no longer for a client that has stopped to read
 
 
-class Pace(Protocol):
-    """The edge's timers, in seconds."""
-
-    @property
-    def headers_after_s(self) -> float: ...
-
-    @property
-    def ping_s(self) -> float: ...
-
-
 class Relay:
     """One turn between the bus and its client.
 
@@ -72,6 +64,7 @@ class Relay:
         began: float,
         pace: Pace,
         now: Callable[[], float],
+        guard: Guard | None = None,
     ) -> None:
         self._bus = bus
         self._pool = pool
@@ -79,16 +72,12 @@ class Relay:
         self._turn = turn
         self._answer = answer
         self._watch = watch
-        self._pace = pace
         self._now = now
         self._inbox = Inbox()
         self._inbox.on_note = self._on_offer
         self._line: Line | None = None
-        self._began = began
-        self._budget_at = began + job.budget_ms / 1000
-        self._total_at = began + job.total_ms / 1000
-        self._wrote_at = began
-        self._has_content = False
+        self._guard = guard
+        self._due = Due(job, began=began, pace=pace, stream=watch.stream, guard=guard)
         self._last: Event | None = None
 
     @property
@@ -96,13 +85,18 @@ class Relay:
         """Where the bus tells what becomes of the turn."""
         return self._inbox
 
+    def know(self, call: CallState) -> None:
+        """What the turn's call was before; at any time, or never."""
+        if self._guard is not None:
+            self._guard.know(fillers=call.fillers, last_filler=call.last_filler)
+
     async def run(self) -> None:
         """Offer the turn and relay its answer until it has ended."""
         try:
             async with asyncio.timeout(self._job.total_ms / 1000 + STUCK_S):
                 done = await self._next(Offer())
                 while not done:
-                    events = await self._inbox.take(self._wake_at())
+                    events = await self._inbox.take(self._due.wake_at(headers_sent=self._turn.headers_sent))
                     done = await self._handle(events) or await self._on_time(idle=not events)
         except asyncio.CancelledError:
             self._left(slow=self._inbox.overflowed)
@@ -125,7 +119,7 @@ class Relay:
         error = Internal("something went wrong here; the log says more under this request id")
         self._watch.gave_up(error)
         try:
-            await self._answer.fail(error)
+            await self._next(self._turn.give_up(error))
         except Exception:  # the same bug again
             self._answer.abort()
 
@@ -172,41 +166,51 @@ class Relay:
         """Whether a last frame, or the loss of its claim, is among them."""
         for event in events:
             if isinstance(event, Finished | Failed):
+                self._turn.told(event)
                 self._watch.confirmed(event, self._now())
                 return True
             if isinstance(event, Lost):
                 self._turn.lost(event)
                 return True
+            if isinstance(event, DELTAS):
+                self._watch.unwritten(event)
         return False
 
     def _left(self, *, slow: bool) -> None:
         """The client is gone, or might as well be: nothing generated from here on is worth its price."""
         if self._line is not None:
             self._bus.stop(self._line)
+        self._turn.interrupted = True
         error = SlowClient("the client does not read") if slow else Interrupted("the client hung up")
         self._watch.left(error, self._now())
 
     # --- time ----------------------------------------------------------------------------------------
 
-    def _deadline(self) -> float:
-        return self._total_at if self._has_content else min(self._budget_at, self._total_at)
-
-    def _wake_at(self) -> float:
-        if self._turn.headers_sent:
-            return min(self._deadline(), self._wrote_at + self._pace.ping_s)
-        if self._watch.stream:
-            return min(self._deadline(), self._began + self._pace.headers_after_s)
-        return self._deadline()
-
     async def _on_time(self, *, idle: bool) -> bool:
         """What the clock asks for; `idle`: nothing has come meanwhile. True: the turn has ended."""
-        now = self._now()
-        if now >= self._deadline():
+        now, due, headers_sent = self._now(), self._due, self._turn.headers_sent
+        if now >= due.deadline:
             return await self._too_late()
-        if idle and now >= self._wake_at():
-            await (self._answer.ping() if self._turn.headers_sent else self._answer.begin())
-            self._wrote_at = now
+        if due.guard is not None and now >= due.guard.due_at:
+            await self._speak_for(due.guard, now)
+        elif idle and now >= due.sign_at(headers_sent=headers_sent):
+            await (self._answer.ping() if headers_sent else self._answer.begin())
+            due.wrote_at = now
         return False
+
+    async def _speak_for(self, guard: Guard, now: float) -> None:
+        """Nothing has come that a caller could hear: say something instead."""
+        if said := guard.next(now):
+            self._due.wrote_at = now
+            if said.filler:
+                self._turn.fillers.append(said.text)
+            await self._speak_up(said.text)
+
+    async def _speak_up(self, text: str, *, ends: bool = False) -> None:
+        self._turn.spoke(text)
+        self._inbox.writing = True
+        await self._answer.say([Text(text)], ends=ends)
+        self._inbox.writing = False
 
     async def _too_late(self) -> bool:
         unclaimed = self._line is not None and self._line.stage is Stage.WAITING
@@ -215,7 +219,7 @@ class Relay:
         self._watch.too_late()
         if unclaimed:
             return await self._next(self._turn.give_up(Overloaded("no worker was free in time", retry_after_s=1)))
-        what = "its end" if self._has_content else "its first content"
+        what = "its end" if self._due.answers else "its first content"
         return await self._next(self._turn.give_up(UpstreamTimeout(f"the model did not come to {what} in time")))
 
     # --- events --------------------------------------------------------------------------------------
@@ -227,7 +231,8 @@ class Relay:
             self._last = events[-1]  # it is on the bill, even if the client leaves while the rest is written
         for event in events:
             if isinstance(event, DELTAS):
-                frames.append(event)
+                if (frame := self._turn.taken(event)) is not None:
+                    frames.append(frame)
             else:
                 await self._say(frames, ends=isinstance(event, Finished))
                 frames = []
@@ -244,25 +249,27 @@ class Relay:
             self._watch.claimed(now, self._line.offered_at, self._line.fence.owner.worker_id)
 
     async def _say(self, frames: list[Delta], *, ends: bool = False) -> None:
+        if self._turn.reads_on:
+            frames = self._turn.joined(frames)
         if not frames:
             return
-        now = self._wrote_at = self._now()
+        now = self._due.wrote_at = self._now()
         for frame in frames:
             self._turn.hear(frame)
         if not isinstance(frames[-1], Reasoning) or not all(isinstance(frame, Reasoning) for frame in frames):
-            self._has_content = True
+            self._due.content(now)
             self._watch.content(now)
         self._inbox.writing = True
         await self._answer.say(frames, ends=ends)
         self._inbox.writing = False
-        if self._watch.stream and self._has_content:
+        if self._watch.stream and self._due.has_content and not self._turn.reads_on:
             self._inbox.on_speech = self._speak
 
     def _speak(self, texts: list[Text]) -> bool:
         """Text in the middle of an answer, while `run` waits for what comes next. False: `run` is to see to it."""
         if not self._answer.say_now(texts):
             return False
-        now = self._wrote_at = self._now()
+        now = self._due.wrote_at = self._now()
         for text in texts:
             self._turn.hear(text)
         self._watch.content(now)
@@ -271,7 +278,10 @@ class Relay:
     def _decide(self, event: Event) -> Next:
         if isinstance(event, Finished):
             self._watch.finished(event)
-            return self._turn.finished(event)
+            step = self._turn.finished(event)
+            if not isinstance(step, End):
+                self._last = None
+            return step
         if isinstance(event, Failed):
             self._last = None  # what it cost is on the bill now
             self._watch.failed(event)
@@ -291,11 +301,11 @@ class Relay:
                 return await self._next(self._turn.give_up(error))
             return False
         if isinstance(step, End):
+            await self._say_last(step.text, step.call)
             await self._answer.finish(step.last, self._turn.usage(step.last.usage))
             self._watch.completed(step.last, self._now())
         elif isinstance(step, Close):
-            self._watch.gave_up(step.error)
-            await self._answer.close(step.text, self._turn.usage(Usage()))
+            await self._close(step)
         elif isinstance(step, Fail):
             self._watch.gave_up(step.error)
             await self._answer.fail(step.error)
@@ -303,14 +313,28 @@ class Relay:
         self._watch.last_byte(self._now())
         return True
 
+    async def _close(self, step: Close) -> None:
+        self._watch.gave_up(step.error)
+        await self._say_last("", step.call)
+        if step.text and not self._turn.called:
+            self._turn.spoke(step.text)
+        await self._answer.close(step.text, self._turn.usage(Usage()))
+
+    async def _say_last(self, text: str, call: ToolCall | None) -> None:
+        """Words or a call of ours that leave with the end."""
+        if text:
+            await self._speak_up(text, ends=True)
+        if call is not None:
+            await self._answer.say([call], ends=True)
+
     def _offer(self, said: str) -> None:
         now = self._now()
-        budget_at = self._budget_at if not said else now + self._job.budget_ms / 1000
-        budget_s = max(min(budget_at, self._total_at) - now, 0.001)
+        budget_s, total_s = self._due.offered(now)
+        self._inbox.on_speech = None  # the first word of this offer is for `_say`
         job = replace(
             self._job,
             budget_ms=math.ceil(budget_s * 1000),
-            total_ms=math.ceil(max(self._total_at - now, 0.001) * 1000),
+            total_ms=math.ceil(total_s * 1000),
             said=said,
         )
         self._last = None  # an earlier claim's is on the bill already

@@ -2,6 +2,7 @@
 
 import asyncio
 import zlib
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -20,19 +21,55 @@ async def read_body(request: web.Request) -> bytes:
         async with asyncio.timeout(None if request.content.is_eof() else BODY_S):
             body = await request.read()
     except TimeoutError:
-        raise RequestTimeout(f"the body did not arrive within {BODY_S:g} s") from None
+        raise too_slow() from None
     except web.HTTPRequestEntityTooLarge:
         raise too_large() from None
     except (web.HTTPException, ConnectionError):
         raise
-    except Exception as error:  # a chunk size that lies
-        raise InvalidJson(f"the body cannot be read ({type(error).__name__}); send plain JSON") from None
-    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    except Exception as error:
+        raise unreadable(error) from None
+    encoding = encoding_of(request)
     if encoding in PACKED:
         return await asyncio.to_thread(unpacked, body, encoding)
     if encoding not in PLAIN and not body.lstrip().startswith(b"{"):  # some say `utf-8` there
         raise InvalidJson("the body's content-encoding is not read here; send plain JSON, or pack it with gzip")
     return body
+
+
+def encoding_of(request: web.Request) -> str:
+    """How the body is packed; it may be one of `PACKED`."""
+    return request.headers.get("Content-Encoding", "").strip().lower()
+
+
+async def pour(request: web.Request, take: Callable[[bytes], None], *, limit_bytes: int) -> None:
+    """Hand over a body part by part, as it arrives, packed or not. Raises ServiceError as `read_body` does."""
+    refusal = TooLarge(f"the body is over {limit_bytes >> 20} MiB; nothing so large is taken here")
+    if (request.content_length or 0) > limit_bytes:
+        raise refusal
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.content.iter_any():
+                size += len(part)
+                if size > limit_bytes:
+                    raise refusal
+                take(part)
+    except TimeoutError:
+        raise too_slow() from None
+    except (ServiceError, web.HTTPException, ConnectionError):
+        raise
+    except Exception as error:
+        raise unreadable(error) from None
+
+
+def too_slow() -> ServiceError:
+    """A body that does not come."""
+    return RequestTimeout(f"the body did not arrive within {BODY_S:g} s")
+
+
+def unreadable(error: Exception) -> ServiceError:
+    """A body whose framing is broken: a chunk size that lies."""
+    return InvalidJson(f"the body cannot be read ({type(error).__name__}); send plain JSON")
 
 
 def too_large() -> ServiceError:

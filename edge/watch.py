@@ -5,18 +5,21 @@ Nothing here happens per token but two float operations; everything is written w
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
-from edge.inbox import Lost
+from edge.dialect import Delta
+from edge.inbox import Lost, size_of
 from edge.metrics import Metrics
 from edge.turn import Turn, cost_of
+from edge.unheard import unheard_cost, unheard_tokens
 from protocol import telemetry
 from protocol.errors import ServiceError
-from protocol.messages import Attempt, Failed, Finished, Job, Outcome, TurnRecord, Usage
+from protocol.extras import shown
+from protocol.messages import Attempt, Failed, Finished, Job, Outcome, Reasoning, TurnRecord, Usage
 from protocol.spans import Span, Spans
 
 log = logging.getLogger("turn")
@@ -56,9 +59,20 @@ class TurnWatch:
     """One turn. Times are those of the clock, in seconds."""
 
     def __init__(
-        self, spans: Spans, metrics: Metrics, *, name: str, context: Context, began: float, clock: Clock
+        self,
+        spans: Spans,
+        metrics: Metrics,
+        *,
+        name: str,
+        context: Context,
+        began: float,
+        clock: Clock,
+        output_price: Callable[[str], float | None] = lambda target: None,
+        extras: Sequence[str] = (),
     ) -> None:
         self._metrics = metrics
+        self._output_price = output_price
+        self._extras = extras
         self._clock = clock
         self._began = began
         method, _, route = name.partition(" ")
@@ -79,6 +93,7 @@ class TurnWatch:
         self._last_byte_at: float | None = None
         self._left_at: float | None = None
         self._cancel_s: float | None = None
+        self._unwritten_chars = 0
         self._worker: str | None = None
         self._last: Finished | Failed | None = None
         self._last_usage = Usage()  # of the claim that ended the turn; those before it are on the turn's bill
@@ -102,6 +117,9 @@ class TurnWatch:
         self.stream = stream
         if job is not None and job.repairs:
             self.root.set({telemetry.REPAIRS: job.repairs})
+        if job is not None and self._extras:
+            told = shown(job.extras, self._extras)
+            self.root.set({telemetry.EXTRA + name: value for name, value in told.items()})
         self._span(telemetry.SPAN_ADMIT, self._began, now)
 
     def offering(self, pool: str, now: float) -> dict[str, str]:
@@ -171,6 +189,11 @@ class TurnWatch:
         self._error = error
         self._left_at = self._last_byte_at = now
 
+    def unwritten(self, frame: Delta) -> None:
+        """It came when nobody listened any more."""
+        if not isinstance(frame, Reasoning):
+            self._unwritten_chars += size_of(frame)
+
     @property
     def interrupted(self) -> bool:
         """Whether the client left before the end."""
@@ -228,6 +251,9 @@ class TurnWatch:
         target_ms = self._last.timings.first_content_ms if self._last is not None else None
         overhead = None if ttft_s is None or target_ms is None else max(0.0, ttft_s * 1000 - target_ms)
         attempts = turn.attempts(self._last_attempts)
+        usage = turn.usage(self._last_usage)
+        target = self._last.target or None if self._last is not None else None
+        unheard = self._unheard(turn, usage)
         return TurnRecord(
             id=self._job.id,
             tenant=self._job.tenant,
@@ -239,7 +265,7 @@ class TurnWatch:
             call_id=self._job.call_id,
             trace_id=self.trace_id,
             worker=self._worker,
-            target=self._last.target or None if self._last is not None else None,
+            target=target,
             offers=turn.offers,
             finish_reason=self._last.reason if isinstance(self._last, Finished) and not self._error else None,
             error=self._error.code if self._error is not None else None,
@@ -249,9 +275,23 @@ class TurnWatch:
             max_gap_ms=_ms(self._max_gap_s) if self._content_at is not None else None,
             cancel_ms=_ms(self._cancel_s),
             total_ms=_ms(at - self._began) or 0.0,
-            usage=turn.usage(self._last_usage),
+            usage=usage,
             cost=cost_of(attempts),
             attempts=attempts,
+            profile=self._job.profile,
+            language=self._job.language,
+            spoken_by_edge=tuple(turn.spoken_by_edge),
+            withheld=turn.withheld,
+            leaked=turn.leaked,
+            unheard=unheard,
+            unheard_cost=unheard_cost(unheard, self._output_price(target)) if target else None,
+        )
+
+    def _unheard(self, turn: Turn, usage: Usage) -> int | None:
+        if not self.interrupted:
+            return None
+        return unheard_tokens(
+            usage, written=len(turn.said), unwritten=self._unwritten_chars, audible=turn.audible and turn.headers_sent
         )
 
     @property
@@ -264,7 +304,7 @@ class TurnWatch:
         return "deadline" if self._timed_out else OUTCOMES.get(self._error.code, "upstream_error")
 
     def _end_root(self, record: TurnRecord, at: float) -> None:
-        attributes: dict[str, str | int | float | None] = {
+        attributes: dict[str, str | int | float | tuple[str, ...] | None] = {
             telemetry.TURN: record.id,
             telemetry.OUTCOME: record.outcome,
             telemetry.TENANT: record.tenant,
@@ -282,6 +322,13 @@ class TurnWatch:
             telemetry.TARGET: record.target,
             telemetry.ATTEMPTS: len(record.attempts) or None,
             telemetry.COST: record.cost,
+            telemetry.PROFILE: record.profile,
+            telemetry.LANGUAGE: record.language,
+            telemetry.SPOKEN_BY_EDGE: record.spoken_by_edge or None,
+            telemetry.WITHHELD: withheld_of(record) or None,
+            telemetry.LEAKED: record.leaked or None,
+            telemetry.UNHEARD_TOKENS: record.unheard,
+            telemetry.UNHEARD_COST: record.unheard_cost,
             telemetry.HTTP_STATUS: self.status,
             telemetry.ERROR_TYPE: record.error,
         }
@@ -299,6 +346,11 @@ class TurnWatch:
         self.root.child(name, start_ns=self._clock.ns(start)).end(self._clock.ns(end))
 
 
+def withheld_of(record: TurnRecord) -> tuple[str, ...]:
+    """The calls that did not go out, each as tool:reason."""
+    return tuple(f"{withheld.tool}:{withheld.reason}" for withheld in record.withheld)
+
+
 def _log_fields(record: TurnRecord) -> dict[str, object]:
     return {
         "turn": record.id,
@@ -312,6 +364,12 @@ def _log_fields(record: TurnRecord) -> dict[str, object]:
         "target": record.target,
         "attempts": len(record.attempts) if len(record.attempts) > 1 else None,
         "cost": record.cost,
+        "profile": record.profile,
+        "language": record.language,
+        "spoken_by_edge": list(record.spoken_by_edge) or None,
+        "withheld": list(withheld_of(record)) or None,
+        "leaked": record.leaked or None,
+        "unheard": record.unheard,
         "ttft_ms": record.ttft_ms,
         "total_ms": record.total_ms,
     }

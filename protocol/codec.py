@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from protocol.messages import Answer, Control, Frame, Here, Job, TurnRecord
+from protocol.messages import Answer, Control, Frame, Heard, Here, Hook, Job, TurnRecord
 
 DecodeError = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 """All that a decoder raises on bytes that are none of ours."""
@@ -61,6 +61,8 @@ _answer = msgspec.msgpack.Decoder(Answer)
 _here = msgspec.msgpack.Decoder(Here)
 _record_json = msgspec.json.Encoder()
 _record = msgspec.json.Decoder(TurnRecord)
+_heard = msgspec.json.Decoder(Heard)
+_hook = msgspec.json.Decoder(Hook)
 
 
 def encode(message: Job | Control | Answer | Here) -> bytes:
@@ -115,11 +117,26 @@ def decode_here(data: bytes) -> Here:
     return _here.decode(data)
 
 
-def encode_record(record: TurnRecord) -> bytes:
-    """A turn record as JSON: strangers read it."""
+def encode_record(record: TurnRecord | Heard) -> bytes:
+    """A turn record, or an amendment to one, as JSON: strangers read it."""
     return _record_json.encode(record)
 
 
 def decode_record(data: bytes) -> TurnRecord:
     """Raises one of `DecodeError`."""
     return _record.decode(data)
+
+
+def decode_heard(data: bytes) -> Heard:
+    """Raises one of `DecodeError`."""
+    return _heard.decode(data)
+
+
+def encode_hook(hook: Hook) -> bytes:
+    """What came after a call as JSON, its body as it came."""
+    return _record_json.encode(hook)
+
+
+def decode_hook(data: bytes) -> Hook:
+    """Raises one of `DecodeError`."""
+    return _hook.decode(data)

@@ -110,6 +110,12 @@ class InvalidKey(ServiceError):
     code = "invalid_api_key"
 
 
+class InvalidSignature(ServiceError):
+    """A webhook without a signature of ours, or with one that is too old."""
+
+    code = "invalid_signature"
+
+
 class ModelNotFound(ServiceError):
     """No model of that name."""
 
@@ -153,6 +159,12 @@ class UpstreamError(ServiceError):
     """The target failed or answered nonsense."""
 
     code = "upstream_error"
+
+
+class EmptyAnswer(ServiceError):
+    """The target came to its end without a word, a refusal or a call."""
+
+    code = "empty_answer"
 
 
 class KeyRefused(ServiceError):
@@ -221,6 +233,12 @@ class NoSlot(ServiceError):
 
     code = "no_slot"
     retryable = True
+
+
+class NotKept(ServiceError):
+    """What was to be kept is not known to be. Whoever sent it may send it again."""
+
+    code = "not_kept"
 
 
 class Interrupted(ServiceError):

@@ -6,7 +6,7 @@ and frames travel as arrays.
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 Json = bytes
 """JSON text that is carried, not read: tool parameters, schemas. It reaches a target byte for byte."""
@@ -132,6 +132,10 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     said: str = ""  # what the caller has already heard, when this job continues a lost one
     extras: dict[str, Json] = {}  # what a platform said of the call, by its field's name; for us, never for an upstream
     repairs: tuple[str, ...] = ()  # what the edge put right in `messages`, by name
+    profile: str = "openai"  # what its platform expects, see `protocol.profiles`
+    language: str | None = None  # of the call, as far as it is known
+    check_tools: bool = False  # calls are held against their schema, the gates and what was called before
+    clean_markup: bool = False  # what a model leaks into its text is taken out
 
 
 # --- the frames: worker -> edge --------------------------------------------------------------------
@@ -169,12 +173,20 @@ class Attempt(Struct, frozen=True, omit_defaults=True):
     target: str
     outcome: str  # `answered`, `outrun` (a hedge's loser), `skipped`, else the wire code of its failure
     reason: str = ""  # of `skipped`: `breaker_open`, `retry_budget`, `unsupported`; of a try that `waited` for its
-    # target's Retry-After, or that `continues` the answer that another one began
+    # target's Retry-After, asks again after an `empty` answer, `continues` the answer that another one began, or is
+    # the `tool_repair` of one whose call could not go out
     hedge: bool = False  # it was started beside another one
     usage: Usage = Usage()
     cost: float | None = None  # in the unit of the target's prices; None: it has none
     first_content_ms: float | None = None
     total_ms: float | None = None
+
+
+class Withheld(Struct, frozen=True, omit_defaults=True):
+    """A tool call that did not go out, and that no second try has mended. Never its arguments."""
+
+    tool: str
+    reason: str  # `invalid`, `repeated`, or the gate's: `too_early`, `not_allowed`, `not_after`, `placeholder`
 
 
 # Frames hold no cycles (`gc=False`): a worker keeps thousands of them, and a collection would look at each.
@@ -225,6 +237,8 @@ class Finished(Struct, frozen=True, array_like=True, tag="f", gc=False):
     target: str = ""
     timings: Timings = Timings()
     attempts: tuple[Attempt, ...] = ()  # every target that was tried or passed over, in order; `usage` is the answer's
+    withheld: tuple[Withheld, ...] = ()  # calls that the model made and nobody got
+    leaked: int = 0  # marks and calls that were taken out of the text
 
 
 class Failed(Struct, frozen=True, array_like=True, tag="e", gc=False):
@@ -242,6 +256,8 @@ class Failed(Struct, frozen=True, array_like=True, tag="e", gc=False):
     timings: Timings = Timings()
     retry_after_s: float | None = None  # the caller may try again then, as the target said
     attempts: tuple[Attempt, ...] = ()  # as in `Finished`
+    withheld: tuple[Withheld, ...] = ()
+    leaked: int = 0
 
 
 Frame = Claimed | Text | Reasoning | Refusal | ToolCall | Finished | Failed
@@ -291,6 +307,21 @@ class Here(Struct, frozen=True, kw_only=True):
 Outcome = Literal["completed", "interrupted", "shed", "deadline", "upstream_error", "worker_lost", "internal"]
 
 
+class Heard(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An amendment to the record of a turn that was cut: how much of it the caller has heard, as the platform's next
+    request shows. Never the text itself.
+    """
+
+    amends: str  # the turn's id
+    by: str  # the id of the turn whose history shows it
+    tenant: str
+    call_id: str
+    said_chars: int
+    heard_chars: int
+    said_words: int
+    heard_words: int
+
+
 class TurnRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One finished turn: usage, timings, outcome. Never content. Times in milliseconds from the request."""
 
@@ -315,3 +346,26 @@ class TurnRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     usage: Usage = Usage()
     cost: float | None = None  # of all attempts that have a price; None: none has
     attempts: tuple[Attempt, ...] = ()
+    profile: str = "openai"
+    language: str | None = None
+    spoken_by_edge: tuple[str, ...] = ()  # sentences and spaces of the profile's, in order
+    withheld: tuple[Withheld, ...] = ()
+    leaked: int = 0
+    unheard: int | None = None  # of an interrupted turn: tokens that were generated and never reached the client
+    unheard_cost: float | None = None  # what these tokens cost, where their target has a price
+    heard: Heard | None = None  # its amendment, which the stream keeps apart: whoever reads the record adds it
+
+
+# --- what comes after a call: edge -> whoever wants --------------------------------------------------
+
+
+class Hook(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a platform has sent after a call; its signature held. `body`: its JSON, without space around it."""
+
+    platform: str
+    received_at: str  # RFC 3339, UTC
+    body: Raw
+    type: str = ""  # as the platform says it; empty: it says none
+    conversation_id: str | None = None  # where the platform's header gives it to us, the call id of its turns
+    agent_id: str | None = None
+    trace_id: str | None = None  # of the request that brought it

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from protocol.settings_types import Dialect, MaxTokensField, Parameter, Target
+from protocol.settings_types import Target
+from protocol.settings_values import Dialect, MaxTokensField, Parameter
 
 StreamUsage = Literal["stream_options", "always", "none"]
 

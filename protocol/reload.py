@@ -16,8 +16,8 @@ from protocol.settings import CONFIG, NO_FLAGS, Settings, SettingsError, load
 
 log = logging.getLogger(__name__)
 
-FOLLOWED = ("models", "targets", "turn", "breaker", "builtin", "upstream", "local")
-"""The tables that a running process follows; the last two make models and targets."""
+FOLLOWED = ("models", "targets", "turn", "breaker", "builtin", "upstream", "local", "profiles", "tenants", "tools")
+"""The tables that a running process follows; `upstream` and `local` make models and targets."""
 
 FILE = Path("trunkline.toml")
 Outcome = Literal["applied", "refused", "unchanged"]

@@ -21,14 +21,14 @@ from protocol.settings_targets import check_cascades, completed, read_model, rea
 from protocol.settings_types import (
     PASS_THROUGH,
     BuiltinSettings,
-    HttpUrl,
     LocalSettings,
     Model,
     Settings,
     Target,
     UpstreamSettings,
-    Words,
 )
+from protocol.settings_values import HttpUrl, Words
+from protocol.settings_voice import check_models, check_times, read_profiles, read_tenants, read_tools
 
 __all__ = ["BUILTIN_MODELS", "Model", "Settings", "SettingsError", "Target"]
 __all__ += ["check_exposure", "load", "missing_keys", "parse"]
@@ -39,6 +39,7 @@ LOCAL_STALL_S = 15.0  # a machine that is busy with its model is slow, not gone
 NO_FLAGS: Mapping[str, str] = {}
 OPENAI_URL = "https://api.openai.com/v1"
 UPSTREAM_KEYS = {"url": "base_url", "key_env": "api_key_env", "dialect": "dialect"}  # what a target calls them
+NAMED = ("models", "targets", "profiles", "tenants", "tools")  # tables of tables, whose names the file chooses
 TABLES: dict[str, type[Struct]] = {
     item.name: item.type for item in fields(Settings) if isinstance(item.type, type) and issubclass(item.type, Struct)
 }
@@ -85,6 +86,7 @@ def parse(
     tables: dict[str, Any] = {table: read_table(source, (table,), kind) for table, kind in TABLES.items()}
     targets = {key: read_target(source, key) for key in source.table("targets")}
     models = {key: read_model(source, key, targets) for key in source.table("models")}
+    profiles = read_profiles(source)
     brought = [_builtin(tables["builtin"]), _upstream(source, tables["upstream"]), _local(tables["local"])]
     if text is None:  # whoever writes a file names the models; there, OPENAI_API_KEY is a key and nothing more
         brought.append(_pass_through(environ))
@@ -98,6 +100,9 @@ def parse(
         **tables,
         models=models,
         targets=targets,
+        profiles=profiles,
+        tenants=read_tenants(source, profiles),
+        tools=read_tools(source),
         data_dir=value_of(data_dir, Words, place=functools.partial(source.place, "data_dir"), key="data_dir"),
         api_keys=_api_keys(environ.get(API_KEYS, "")),
     )
@@ -129,8 +134,8 @@ def missing_keys(settings: Settings, environ: Mapping[str, str]) -> list[Setting
 def _refuse_unknown(source: Source) -> None:
     if "api_keys" in source.tables:
         raise SettingsError(f"{source.where('api_keys')}: api_keys do not belong in a file; set {API_KEYS} instead")
-    for key in source.tables.keys() - {*TABLES, "models", "targets", "data_dir"}:
-        refuse(f"{source.where(key)}: no table or key", key, {*TABLES, "models", "targets", "data_dir"})
+    for key in source.tables.keys() - (known := {*TABLES, *NAMED, "data_dir"}):
+        refuse(f"{source.where(key)}: no table or key", key, known)
     for variable in sorted(source.environ):
         if variable.startswith(PREFIX) and variable not in VARIABLES:
             refuse("the environment: no setting", variable, VARIABLES)
@@ -148,6 +153,8 @@ def _check_together(source: Source, settings: Settings) -> None:
     if len(set(pools)) < len(pools):
         raise SettingsError(f"{source.place('worker', 'pools')} names a pool twice; keep one of them")
     check_cascades(source, settings)
+    check_models(source, settings.models, settings.profiles)
+    check_times(source, settings)
 
 
 def _refuse_taken(source: Source, kind: str, brought: Mapping[str, object], switch: str) -> None:

@@ -170,9 +170,14 @@ def variable_of(*path: str) -> str:
 
 def refuse(sentence: str, name: str, known: Iterable[str], *, otherwise: str = "") -> NoReturn:
     """Raise with the nearest known name, and with all of them unless they would bury it. `otherwise`: another cure."""
+    raise SettingsError(f"{sentence} {name!r}; {near(name, known)}{f'; {otherwise}' if otherwise else ''}")
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """The nearest of the names that are known, and all of them unless they would bury it."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    cure = [f"did you mean {near[0]}?"] if near else []
-    if not near or len(names) <= LISTED_NAMES:
+    nearest = difflib.get_close_matches(name, names, n=1)
+    cure = [f"did you mean {nearest[0]}?"] if nearest else []
+    if not nearest or len(names) <= LISTED_NAMES:
         cure.append(f"known: {', '.join(names) or 'none'}")
-    raise SettingsError(f"{sentence} {name!r}; {' '.join(cure)}{f'; {otherwise}' if otherwise else ''}")
+    return " ".join(cure)

@@ -5,80 +5,41 @@ the *names* of the variables that hold them.
 """
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Struct, field
 
-DAY_S = 86_400.0
+from protocol.profiles import BUILT_IN
+from protocol.settings_profiles import Gate, HooksSettings, Profile, Tenant
+from protocol.settings_values import (
+    ApiVersion,
+    Count,
+    Dialect,
+    Failures,
+    Grace,
+    Header,
+    HttpUrl,
+    Language,
+    MaxTokensField,
+    NatsUrl,
+    Number,
+    Origin,
+    Parameter,
+    Percentile,
+    Pool,
+    Pools,
+    Port,
+    Price,
+    Seconds,
+    Share,
+    Stop,
+    Token,
+    Variable,
+    Words,
+)
+
 PASS_THROUGH = "openai/"  # before an upstream's own model id
-
-Port = Annotated[int, Meta(ge=0, le=65535, description="a port: a whole number from 0 (any free one) to 65535")]
-Count = Annotated[int, Meta(ge=1, le=2**40, description="a whole number, at least 1")]
-Seconds = Annotated[float, Meta(gt=0, le=DAY_S, description="a number of seconds, more than 0 and at most 86400")]
-Grace = Annotated[float, Meta(ge=0, le=DAY_S, description="a number of seconds from 0 to 86400")]
-Words = Annotated[str, Meta(pattern=r"\S", description="a string that is not blank")]
-Pool = Annotated[str, Meta(pattern=r"\A[a-z0-9_-]+\Z", description="a pool's name: a-z, 0-9, _ and -")]
-Pools = Annotated[
-    tuple[Pool, ...],
-    Meta(min_length=1, description="a list with at least one item, each item a pool's name: a-z, 0-9, _ and -"),
-]
-Token = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]+\Z", description="one NATS token: letters, digits, _ and -")]
-ApiVersion = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]+\Z", description="a version such as 2024-10-21")]
-Stop = Annotated[str, Meta(min_length=1, description="a string that is not empty")]
-Header = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9-]+\Z", description="a header's name: letters, digits and -")]
-Origin = Annotated[
-    str,
-    Meta(
-        pattern=r"\A(\*|[a-z][a-z0-9+.-]*://[^\s/,?#@A-Z]+)\Z",
-        description="an origin as browsers send it, such as https://app.example.com: lower case, no path; or *",
-    ),
-]
-Variable = Annotated[
-    str,
-    Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]*\Z", description="the name of an environment variable, not a key itself"),
-]
-HttpUrl = Annotated[
-    str,
-    Meta(
-        pattern=r"\Ahttps?://[^/\s@?#]+(/[^\s@?#]*)?\Z", description="an http:// or https:// URL without user or query"
-    ),
-]
-NatsUrl = Annotated[
-    str,
-    Meta(
-        pattern=r"\A(nats|tls|wss?)://[^\s,]+(,(nats|tls|wss?)://[^\s,]+)*\Z",
-        description="a NATS URL such as nats://127.0.0.1:4222, or several of one cluster, with commas",
-    ),
-]
-Share = Annotated[float, Meta(ge=0, le=1, description="a share, from 0 to 1")]
-Failures = Annotated[float, Meta(gt=0, le=1, description="a share, more than 0 and at most 1")]
-Percentile = Annotated[float, Meta(gt=0, lt=1, description="a share between 0 and 1, such as 0.95")]
-Price = Annotated[float, Meta(ge=0, le=1e9, description="a price per million tokens, 0 or more")]
-Number = Annotated[int, Meta(ge=0, le=2**20, description="a whole number, at least 0")]
-Dialect = Literal["chat-completions", "responses", "messages"]
-MaxTokensField = Literal["max_tokens", "max_completion_tokens"]
-Parameter = Literal[  # by its name in a chat completion; `name` is a message's
-    "temperature",
-    "top_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "seed",
-    "stop",
-    "reasoning_effort",
-    "verbosity",
-    "service_tier",
-    "logprobs",
-    "top_logprobs",
-    "logit_bias",
-    "tools",
-    "tool_choice",
-    "parallel_tool_calls",
-    "response_format",
-    "stream_options",
-    "user",
-    "name",
-]
 
 
 class EdgeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -151,6 +112,7 @@ class TelemetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     traces_file: Words | None = None  # OTLP, one JSON line per batch
     log_format: Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal
     log_level: Literal["debug", "info", "warning", "error"] = "info"  # and all that is graver
+    extras: tuple[Words, ...] = ()  # names in a turn's extra bodies whose values go on its trace
 
 
 class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -186,6 +148,9 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     targets: tuple[str, ...] = ()  # tried in this order; a built-in model has none
     hedge_share: Share = 0.1  # of the turns that may be hedged
     retry_share: Share = 0.2  # second and later tries, by turns; a few a second are always free
+    profile: Words | None = None  # of the turns that ask for it and name no other
+    language: Language | None = None  # of its calls, where they do not show their own
+    prompt: Words | None = None  # a template: the system message that goes before the caller's own
 
 
 class Prices(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -237,10 +202,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     jobs: JobsSettings = JobsSettings()
     breaker: BreakerSettings = BreakerSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    hooks: HooksSettings = HooksSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     local: LocalSettings = LocalSettings()
     models: dict[str, Model] = field(default_factory=dict)  # the built-in ones included
     targets: dict[str, Target] = field(default_factory=dict)
+    profiles: dict[str, Profile] = field(default_factory=lambda: dict(BUILT_IN))  # complete; the built-in ones included
+    tenants: dict[str, Tenant] = field(default_factory=dict)  # by the name of their API key
+    tools: dict[str, Gate] = field(default_factory=dict)  # by the function's name
     data_dir: str = ".trunkline"
     api_keys: dict[str, str] = field(default_factory=dict)  # name → secret
 
@@ -255,6 +224,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.models.get(name)
 
     def digest(self) -> str:
-        """Equal for workers that answer alike: models, targets, turn and built-ins, no secret."""
-        told = msgspec.json.encode((self.models, self.targets, self.turn, self.builtin, self.breaker), order="sorted")
+        """Equal for processes that answer alike, and no secret in it."""
+        asked = (self.models, self.targets, self.turn, self.builtin, self.breaker)
+        told = msgspec.json.encode((*asked, self.profiles, self.tenants, self.tools), order="sorted")
         return hashlib.sha256(told).hexdigest()[:12]

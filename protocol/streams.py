@@ -16,14 +16,18 @@ from msgspec import Struct
 from protocol.subjects import Subjects
 
 SCHEMA = 1
+HOOK_TYPE = "Trunkline-Hook-Type"
 _SCHEMA_KEY, _CONSUMER_KEY = "trunkline.schema", "trunkline.consumer"
 
 ACK_WAIT_S = 0.3  # a lost claim, a lost ack, a frozen worker: all heal by redelivery after this
 MAX_WAITING = 16384  # open pulls; the default starves the 513th worker
 DUPLICATE_WINDOW_S = 120
 API_TIMEOUT_S = 1.0
+HOOK_SLOW_S = 60  # from a webhook's header to the stream: more than an edge waits for a body and for us
 TURNS_MAX_AGE_S = 7 * 24 * 3600
 TURNS_MAX_BYTES = 1 << 30
+CALLS_MAX_AGE_S = 3600
+CALLS_MAX_BYTES = 64 << 20  # the newest calls: a record has a few kilobytes
 
 STREAM_NOT_FOUND, STREAM_IN_USE, CONSUMER_NOT_FOUND, MAXIMUM_MESSAGES = 10059, 10058, 10014, 10077
 CONSUMER_NOT_ALONE = 10099  # a work queue has one consumer
@@ -39,6 +43,14 @@ class JobLimits(Struct, frozen=True):
     max_msgs: int = 1000
     max_bytes: int = 256 << 20
     max_age_s: int = 120
+
+
+class HookLimits(Struct, frozen=True):
+    """Bounds of what platforms have sent after calls. `window_s`: how far a signature may lie in past or future."""
+
+    max_age_s: int
+    max_bytes: int
+    window_s: float
 
 
 class StreamError(Exception):
@@ -144,6 +156,53 @@ def turns_config(subjects: Subjects) -> dict[str, Any]:
     }
 
 
+def calls_config(subjects: Subjects) -> dict[str, Any]:
+    """The bucket of what calls need from turn to turn; old ones make room for new ones.
+
+    Source: NATS architecture decision record 8, key-value buckets: their streams' names, subjects and settings.
+    """
+    return {
+        "name": subjects.calls_stream,
+        "subjects": [f"$KV.{subjects.calls}.>"],
+        "retention": "limits",
+        "storage": "memory",
+        "discard": "old",
+        "max_msgs_per_subject": 1,
+        "max_age": CALLS_MAX_AGE_S * _NS,
+        "max_bytes": CALLS_MAX_BYTES,
+        "duplicate_window": DUPLICATE_WINDOW_S * _NS,
+        "allow_direct": True,
+        "allow_rollup_hdrs": True,
+        "deny_delete": True,
+        "num_replicas": 1,
+        "metadata": {_SCHEMA_KEY: str(SCHEMA)},
+    }
+
+
+def hooks_config(subjects: Subjects, limits: HookLimits) -> dict[str, Any]:
+    """The stream of what platforms send after calls. A signature from the far end of the window is good for twice its
+    length, and its body may be slow to come: for so long it is known again.
+    """
+    window_s = min(limits.max_age_s, 2 * limits.window_s + HOOK_SLOW_S)
+    return {
+        "name": subjects.hooks,
+        "subjects": [subjects.all_hooks],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "old",
+        "max_age": limits.max_age_s * _NS,
+        "max_bytes": limits.max_bytes,
+        "duplicate_window": int(window_s * _NS),
+        "num_replicas": 1,
+        "metadata": {_SCHEMA_KEY: str(SCHEMA)},
+    }
+
+
+def hook_headers(msg_id: str, kind: str) -> dict[str, str]:
+    """Headers of what a platform has sent; `kind` is for filters."""
+    return {"Nats-Msg-Id": msg_id, **({HOOK_TYPE: kind} if kind else {})}
+
+
 def schema_of(config: dict[str, Any]) -> int:
     """By which schema a stream was made; 0: by something else."""
     return int(config.get("metadata", {}).get(_SCHEMA_KEY, 0))
@@ -173,12 +232,7 @@ class Streams:
             TimeoutError: it does not answer.
         """
         name = self._subjects.jobs_stream(pool)
-        try:
-            info = await self._info(name)
-        except TimeoutError:
-            if not replace_leaderless:
-                raise
-            info = await self._drop_leaderless(name)
+        info = await self._in_memory(name, replace_leaderless=replace_leaderless)
         # Its name is drawn with the stream: sequence numbers start again in a new one, and an ack from an
         # earlier life must hit nothing.
         consumer = f"workers-{secrets.token_hex(4)}"
@@ -190,6 +244,24 @@ class Streams:
     async def turns(self) -> None:
         """Make sure of the stream of turn records. Raises as `jobs`."""
         await self._make(await self._info(self._subjects.turns), turns_config(self._subjects))
+
+    async def calls(self, *, replace_leaderless: bool = False) -> None:
+        """Make sure of the bucket of calls. Raises as `jobs`."""
+        info = await self._in_memory(self._subjects.calls_stream, replace_leaderless=replace_leaderless)
+        await self._make(info, calls_config(self._subjects))
+
+    async def hooks(self, limits: HookLimits) -> None:
+        """Make sure of the stream of what comes after calls. Raises as `jobs`."""
+        await self._make(await self._info(self._subjects.hooks), hooks_config(self._subjects, limits))
+
+    async def _in_memory(self, name: str, *, replace_leaderless: bool) -> dict[str, Any] | None:
+        """A stream that dies with its server; None: there is none. Raises as `jobs`."""
+        try:
+            return await self._info(name)
+        except TimeoutError:
+            if not replace_leaderless:
+                raise
+            return await self._drop_leaderless(name)
 
     async def _make(self, info: dict[str, Any] | None, config: dict[str, Any]) -> dict[str, Any]:
         name = config["name"]
@@ -267,6 +339,11 @@ class Streams:
 def _kept(metadata: dict[str, str]) -> dict[str, str]:
     """The consumer of a stream is drawn once, with the stream."""
     return {key: value for key, value in metadata.items() if key == _CONSUMER_KEY}
+
+
+def direct_get(stream: str, subject: str) -> str:
+    """Where any server that has the stream answers with the last message of a subject, as it was published."""
+    return f"$JS.API.DIRECT.GET.{stream}.{subject}"
 
 
 def purge_request(stream: str, subject: str) -> tuple[str, bytes]:

@@ -5,9 +5,11 @@ shared and two majors never meet.
 """
 
 import re
+from hashlib import sha256
 from typing import NamedTuple
 
 MAJOR = 1
+DIGEST_CHARS = 32
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -29,6 +31,10 @@ class Subjects:
         self._stream_root = f"{prefix}_{MAJOR}"
         self.turns = f"{self._stream_root}_TURNS"
         self.all_turns = f"{self.root}.turn.>"
+        self.calls = f"{self._stream_root}_CALLS"  # a key-value bucket
+        self.calls_stream = f"KV_{self.calls}"
+        self.hooks = f"{self._stream_root}_WEBHOOKS"
+        self.all_hooks = f"{self.root}.hook.>"
 
     def job(self, pool: str, edge_id: str, line: int) -> str:
         """One offer; edge -> any worker of the pool."""
@@ -89,6 +95,26 @@ class Subjects:
     def turn(self, tenant: str) -> str:
         """The record of one finished turn."""
         return f"{self.root}.turn.{tenant}"
+
+    def heard(self, tenant: str, turn_id: str) -> str:
+        """The amendment to such a record: what the caller has heard of the turn."""
+        return f"{self.root}.turn.{tenant}.heard.{turn_id}"
+
+    def call(self, tenant: str, call_id: str) -> str:
+        """What a call needs from turn to turn. The id is a caller's text: its digest stands for it."""
+        return f"$KV.{self.calls}.{tenant}.{_digest(call_id)}"
+
+    def call_answer(self, edge_id: str, number: int | str) -> str:
+        """Where JetStream answers an edge that reads such a record."""
+        return f"{self.root}.edge.{edge_id}.call.{number}"
+
+    def hook(self, platform: str, conversation_id: str) -> str:
+        """What a platform sends after a call. The id is a caller's text: its digest stands for it."""
+        return f"{self.root}.hook.{platform}.{_digest(conversation_id)}"
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode(errors="surrogatepass")).hexdigest()[:DIGEST_CHARS]
 
 
 def last_token(subject: str) -> str:

@@ -44,6 +44,19 @@ USAGE_ESTIMATED = "trunkline.usage_estimated"
 ATTEMPT_OUTCOME = "trunkline.attempt.outcome"  # of one target: `answered`, `outrun`, `skipped`, or an error's code
 ATTEMPT_REASON = "trunkline.attempt.reason"
 ATTEMPT_HEDGE = "trunkline.attempt.hedge"  # it was started beside another one
+HOOK_TYPE = "trunkline.hook.type"  # as the platform says it
+HOOK_BYTES = "trunkline.hook.bytes"
+HOOK_OUTCOME = "trunkline.hook.outcome"  # `stored`, `duplicate`, `dropped`, else an error's code
+PROFILE = "trunkline.profile"
+LANGUAGE = "trunkline.language"
+SPOKEN_BY_EDGE = "trunkline.spoken_by_edge"  # spaces, fillers, sentences, as configured; in order
+WITHHELD = "trunkline.withheld"  # calls that did not go out, each as tool:reason
+LEAKED = "trunkline.leaked"  # marks that were taken out of the text
+UNHEARD_TOKENS = "trunkline.unheard_tokens"  # generated, and never written to a client that hung up
+UNHEARD_COST = "trunkline.unheard_cost"
+EXTRA = "trunkline.extra."  # before a name in a platform's extra bodies, see [telemetry] extras
+ATTEMPT_OBJECTIONS = "trunkline.attempt.objections"  # to its tool calls: `tool:reason`
+HOOK_TURN_TRACE = "trunkline.hook.turn_trace"  # of the last turn of its call, where that is known
 EVENT_LOST = "claim lost"
 
 CONVERSATION = "gen_ai.conversation.id"
@@ -102,8 +115,16 @@ QUEUE_DEPTH = "trunkline_queue_depth"
 BUS_CONNECTED = "trunkline_bus_connected"
 CONFIG_RELOADS = "trunkline_config_reloads"  # {outcome}; of edges and workers
 REQUESTS_REFUSED = "trunkline_requests_refused"  # {code}
+HOOKS = "trunkline_hooks"  # {platform, outcome}
 RECORDS_DROPPED = "trunkline_turn_records_dropped"
 TURN_TOKENS = "trunkline_turn_tokens"  # {direction}; of every target that a turn tried
+GUARD_SPOKEN = "trunkline_guard_spoken"  # {kind}: space, filler, sentence
+TOOLS_WITHHELD = "trunkline_tools_withheld"  # {reason}
+MARKUP_LEAKED = "trunkline_markup_leaked"
+UNHEARD = "trunkline_unheard_tokens"
+UNHEARD_SPENT = "trunkline_unheard_cost"  # in the unit of the prices
+TURNS_CUT = "trunkline_turns_cut"  # turns of which the next one's history shows that the caller has not heard all
+CALL_STATE_MISSED = "trunkline_call_state_missed"  # {why}
 COST_SPENT = "trunkline_cost"  # {target}; in the unit of its prices
 POOL_WORKERS = "trunkline_pool_workers"  # {pool}
 GENERATIONS_LIVE = "trunkline_generations_live"
@@ -118,6 +139,9 @@ TARGETS_SKIPPED = "trunkline_targets_skipped"  # {target, reason}
 BREAKERS_OPEN = "trunkline_breaker_open"  # {target}; 1 while it is passed over
 HEDGES = "trunkline_hedges"  # {what}
 UPSTREAM_FAULTS = "trunkline_upstream_faults"  # {target, kind}
+TOOL_OBJECTIONS = "trunkline_tool_objections"  # {reason}; to calls of models: what no repair mends is withheld
+TOOL_REPAIRS = "trunkline_tool_repairs"  # {what}
+TOOL_SCHEMAS_UNREADABLE = "trunkline_tool_schemas_unreadable"
 
 # --- trace context ---------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from protocol.subjects import last_token
 from protocol.wire import FLUSH_S, NO_RESPONDERS, Arrived, Callback, Disconnected, NoResponders, Subscription
-from tests.memory_streams import ACKS, API, JetStream, matches
+from tests.memory_streams import ACKS, API, BUCKETS, DIRECT_GET, JetStream, matches
 from tests.virtual_time import Simulation, VirtualLoop
 
 HOP_S = 0.0001  # from a party to the server, or back
@@ -32,6 +32,10 @@ def kind_of(message: Arrived) -> str:
     subject = message.subject
     if subject.startswith(ACKS):
         return "ack"
+    if subject.startswith(BUCKETS):
+        return "call state"
+    if subject.startswith(DIRECT_GET):
+        return "call read"
     if subject.startswith(API):
         return "pull" if "MSG.NEXT" in subject else "purge" if "PURGE" in subject else "api"
     if subject.startswith("_INBOX."):
@@ -92,6 +96,8 @@ class Server:
             return
         if subject.startswith(f"{API}CONSUMER.MSG.NEXT."):
             heard = self.streams.pull(subject, message)
+        elif subject.startswith(DIRECT_GET):
+            heard = self.streams.direct_get(subject, message.reply)
         elif subject.startswith(API):
             heard = True
             self._send("api answer", message.reply, Arrived(message.reply, self.streams.api(subject, message.data)))

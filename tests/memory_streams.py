@@ -19,6 +19,8 @@ NS = 1e9
 STREAM_NOT_FOUND, STREAM_IN_USE, CONSUMER_NOT_FOUND, CONSUMER_NOT_ALONE, MAXIMUM = 10059, 10058, 10014, 10099, 10077
 API = "$JS.API."
 ACKS = "$JS.ACK."
+DIRECT_GET = f"{API}DIRECT.GET."
+BUCKETS = "$KV."
 
 
 class Refusal(Exception):
@@ -124,6 +126,9 @@ class JetStream:
             size = sum(len(kept.data) for kept in stream.messages.values()) + len(message.data)
             if 0 < config.get("max_bytes", -1) < size:
                 raise Refusal(MAXIMUM, "maximum bytes exceeded", 503)
+        if config.get("max_msgs_per_subject") == 1:
+            for seq in [seq for seq, kept in stream.messages.items() if kept.subject == message.subject]:
+                del stream.messages[seq]
         stream.last_seq += 1
         if message_id:
             stream.ids[message_id] = now
@@ -148,6 +153,17 @@ class JetStream:
         consumer.waiting.append(pull)
         self._simulation.call_later(asked["expires"] / NS, lambda: self._expire(consumer, pull))
         self._deal(stream, consumer)
+        return True
+
+    def direct_get(self, subject: str, reply: str) -> bool:
+        """`DIRECT.GET` of the last message of a subject. False: nobody answers there."""
+        name, _, wanted = subject.removeprefix(DIRECT_GET).partition(".")
+        stream = self.streams.get(name)
+        if stream is None or not stream.config.get("allow_direct"):
+            return False
+        kept = [message for message in stream.messages.values() if message.subject == wanted]
+        answer = Arrived(reply, kept[-1].data) if kept else Arrived(reply, b"", status="404")
+        self._send("call answer", reply, answer)
         return True
 
     def _find(self, stream_name: str, consumer_name: str) -> tuple[Stream | None, Consumer | None]:

@@ -1,4 +1,4 @@
-"""The command line: `trunkline up`, `edge`, `worker`, `check`, `talk`, `top`, `turns`, `schema`.
+"""The command line: `trunkline up`, `edge`, `worker`, `check`, `talk`, `top`, `turns`, `calls`, `schema`.
 
 Options are the settings of the same name: they go over the environment, and what is wrong with one is said in the same
 words. Exit codes: 0 drained, 1 unexpected, 2 usage or configuration, 3 NATS unreachable, 4 a drain ran out, 130 the
@@ -238,6 +238,7 @@ def top_command(
 @click.option("--model", type=SAID, metavar="NAME", help="What the caller asked for.")
 @click.option("--target", type=SAID, metavar="NAME", help="It was tried, whether or not it answered.")
 @click.option("--tenant", type=SAID, metavar="NAME", help="Whose API key it was.")
+@click.option("--profile", type=SAID, metavar="NAME", help="What its platform was taken for.")
 @click.option("--call", type=SAID, metavar="ID", help="The turns of one call.")
 @click.option("--since", type=SAID, metavar="WHEN", help="So long ago (10m, 2h, 7d), or a time: 2026-03-01T08:00:00Z.")
 @click.option("--slower-than", type=SAID, metavar="TIME", help="First content later than this, such as 800ms or 1.5s.")
@@ -253,6 +254,7 @@ def turns_command(
     model: str | None,
     target: str | None,
     tenant: str | None,
+    profile: str | None,
     call: str | None,
     since: str | None,
     slower_than: str | None,
@@ -269,6 +271,7 @@ def turns_command(
         outcomes=outcomes,
         model=model,
         tenant=tenant,
+        profile=profile,
         call=call,
         target=target,
         slower_than_s=slower_than_s,
@@ -277,6 +280,53 @@ def turns_command(
     begins = None if since is None else wanted.since(since)
     order = Order(wanted=asked, last=last, since=begins, follow=follow, form=form or "table", summary=summary)
     return turns(load(_environ(TRUNKLINE_CONFIG=config)), order)
+
+
+@cli.group("calls")
+def calls_group() -> None:
+    """The calls that the line has lately had."""
+
+
+def _of_calls(command: Command) -> Command:
+    """What both of its commands take."""
+    when = "So long ago (10m, 2h, 7d), or a time: 2026-03-01T08:00:00Z."
+    for option in (
+        _config,
+        click.option("--json", "as_json", is_flag=True, help="JSON, nothing else."),
+        click.option("--since", type=SAID, metavar="WHEN", help=when),
+        click.option("--tenant", type=SAID, metavar="NAME", help="Whose API key it was."),
+    ):
+        command = option(command)
+    return command
+
+
+@calls_group.command("ls")
+@click.option("-n", "--last", type=COUNT, default=20, show_default=True, help="At most so many, the newest.")
+@_of_calls
+def calls_ls_command(last: int, tenant: str | None, since: str | None, as_json: bool, config: str | None) -> int:
+    """List the newest calls: turns, outcomes, cost. Without --since, of the newest 2000 turns."""
+    from trunkline.calls.command import Order, ls
+    from trunkline.turns import wanted
+
+    begins = None if since is None else wanted.since(since)
+    order = Order(tenant=tenant, since=begins, as_json=as_json)
+    return ls(load(_environ(TRUNKLINE_CONFIG=config)), order, last=last)
+
+
+@calls_group.command("show")
+@click.argument("call_id", metavar="CALL")
+@click.option("--transcript", is_flag=True, help="What was said too, as the platform has sent it after the call.")
+@_of_calls
+def calls_show_command(
+    call_id: str, transcript: bool, tenant: str | None, since: str | None, as_json: bool, config: str | None
+) -> int:
+    """Show one call: its turns in order, and what the platform has sent after it."""
+    from trunkline.calls.command import Order, show
+    from trunkline.turns import wanted
+
+    begins = None if since is None else wanted.since(since)
+    order = Order(tenant=tenant, since=begins, as_json=as_json)
+    return show(load(_environ(TRUNKLINE_CONFIG=config)), order, call_id, transcript=transcript)
 
 
 @cli.command("talk")

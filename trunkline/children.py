@@ -26,8 +26,9 @@ def edge_plans(count: int, settings: Settings, environ: Mapping[str, str], *, lo
 
 
 def worker_plans(count: int, settings: Settings, environ: Mapping[str, str], *, logs: Path | None) -> list[Plan]:
-    """Workers. They get none of the keys that callers use."""
-    env = {name: value for name, value in _importable(environ).items() if name != CALLERS_KEYS}
+    """Workers. They get none of the keys that callers use, nor what webhooks are signed with."""
+    theirs = {CALLERS_KEYS, settings.hooks.elevenlabs_secret_env}
+    env = {name: value for name, value in _importable(environ).items() if name not in theirs}
     argv = [sys.executable, "-P", "-m", "workers"]
     return [_plan(f"worker-{number}", argv, env, logs, settings) for number in range(count)]
 
@@ -49,7 +50,8 @@ def without_keys(environ: Mapping[str, str], settings: Settings) -> dict[str, st
 def secretless(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """The environment for a program that needs nothing of ours."""
     kept = without_keys(environ, settings)
-    return {name: value for name, value in kept.items() if not name.startswith("TRUNKLINE_")}
+    secret = settings.hooks.elevenlabs_secret_env
+    return {name: value for name, value in kept.items() if not name.startswith("TRUNKLINE_") and name != secret}
 
 
 def edge_grace_s(settings: Settings) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from protocol.settings import SettingsError
-from protocol.settings_types import HttpUrl
+from protocol.settings_values import HttpUrl
 from trunkline.run_file import COLLECTORS
 
 TRACES_PATH = "/v1/traces"  # exporters append it to the first of the two variables, not to the second

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from edge.signature import secrets_of
 from protocol.settings import Settings, check_exposure
 from trunkline.children import check_admin_port, edge_grace_s, edge_plans
 from trunkline.ports import reserve
@@ -20,6 +21,7 @@ def run_edges(settings: Settings, environ: Mapping[str, str], announce: Callable
     """
     check_exposure(settings)
     check_admin_port(settings)
+    secrets_of(settings.hooks, environ)
     with reserve(settings.edge.host, settings.edge.port) as port:
         env = {**environ, "TRUNKLINE_EDGE__PORT": str(port.getsockname()[1])}
         if settings.nats.url:

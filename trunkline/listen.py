@@ -1,4 +1,4 @@
-"""What a line says of itself on NATS, for those who look on: `check`, `talk`, `top`, `turns`.
+"""What a line says of itself on NATS, for those who look on: `check`, `talk`, `top`, `turns`, `calls`.
 
 Only reads: no stream or consumer is made, changed or deleted, and nothing is published but questions to JetStream.
 """
@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import msgspec
 import nats.aio.client
 from msgspec import Struct
+from msgspec.structs import replace
 
 from protocol import codec
-from protocol.messages import Here, TurnRecord
+from protocol.messages import Heard, Here, TurnRecord
+from protocol.profiles import PLAIN
 from protocol.settings import Settings
 from protocol.streams import API_TIMEOUT_S, STREAM_NOT_FOUND, StreamError
 from protocol.subjects import Subjects, last_token
@@ -74,6 +76,7 @@ class StreamInfo(Struct, frozen=True):
 class _Stored(Struct, frozen=True):
     time: datetime
     data: bytes = b""
+    seq: int = 0
 
 
 class KeptRecord(NamedTuple):
@@ -172,9 +175,36 @@ class Listener:
         return found
 
     async def kept(self, numbers: range) -> list[KeptRecord]:
-        """The records that the stream still keeps under these numbers, asked for side by side. Raises as `records`."""
-        stored = await asyncio.gather(*map(self._stored_turn, numbers))
-        return [record for one in stored if one and (record := _record(one))]
+        """The records that the stream still keeps under these numbers, with their amendments; asked for side by side.
+        Raises as `records`.
+        """
+        stored = await asyncio.gather(*(self._stored({"seq": number}) for number in numbers))
+        found = [record for one in stored if one and (record := _record(one))]
+        return await asyncio.gather(*map(self._amended, found))
+
+    async def _amended(self, kept: KeptRecord) -> KeptRecord:
+        """The same with what its caller has heard, where the stream knows."""
+        record = kept.record
+        if record.call_id is None or record.profile == PLAIN:  # these have none
+            return kept
+        stored = await self._stored({"last_by_subj": self.subjects.heard(record.tenant, record.id)})
+        heard = _heard(stored) if stored else None
+        return kept._replace(record=replace(record, heard=heard)) if heard else kept
+
+    async def kept_under(self, stream: str, subject: str) -> list[bytes]:
+        """All that a stream keeps under one subject, oldest first; a stream that is not there keeps nothing. Raises one
+        of `UNANSWERED`.
+        """
+        found: list[_Stored] = []
+        while True:
+            where = {"seq": found[-1].seq + 1 if found else 1, "next_by_subj": subject}
+            try:
+                said = await self.ask(f"STREAM.MSG.GET.{stream}", where)
+            except StreamError as error:
+                if error.code in (MESSAGE_NOT_FOUND, STREAM_NOT_FOUND):
+                    return [one.data for one in found]
+                raise
+            found.append(msgspec.convert(said, _StoredAnswer).message)
 
     async def has_streams(self) -> None:
         """Raises StreamError, NoResponders: it never will have. A cluster that does not answer now may later."""
@@ -228,9 +258,10 @@ class Listener:
             if not page or len(found) >= said.get("total", 0):
                 return found
 
-    async def _stored_turn(self, number: int) -> _Stored | None:
+    async def _stored(self, which: dict[str, Any]) -> _Stored | None:
+        """One message of the stream of turns."""
         try:
-            said = await self.ask(f"STREAM.MSG.GET.{self.subjects.turns}", {"seq": number})
+            said = await self.ask(f"STREAM.MSG.GET.{self.subjects.turns}", which)
         except StreamError as error:
             if error.code == MESSAGE_NOT_FOUND:
                 return None  # removed since we looked
@@ -244,6 +275,13 @@ def _decoded(decode: Callable[[bytes], Any], arrived: Arrived) -> Any:
         return decode(arrived.data)
     except codec.DecodeError as error:
         log.debug("%s: %s", arrived.subject, error)
+        return None
+
+
+def _heard(stored: _Stored) -> Heard | None:
+    try:
+        return codec.decode_heard(stored.data)
+    except codec.DecodeError:
         return None
 
 

@@ -15,6 +15,7 @@ from msgspec.structs import fields
 
 from protocol.presets import PRESETS
 from protocol.settings import TABLES, Settings
+from protocol.settings_profiles import Gate, Profile, Tenant
 from protocol.settings_types import Model, Prices, Target
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -22,9 +23,12 @@ REFERENCE = "#/$defs/"
 ROOT = {  # what no Struct of its own describes
     "models": "The names that callers ask for.",
     "targets": "The upstreams that answer.",
+    "profiles": "What voice platforms expect; the built-in ones, by their names, or your own.",
+    "tenants": "What holds for one API key, by its name.",
+    "tools": "When a tool may be called, by its name.",
     "data_dir": "Where `trunkline up` keeps what it writes.",
 }
-KINDS: tuple[type[Struct], ...] = (*TABLES.values(), Model, Prices, Target)
+KINDS: tuple[type[Struct], ...] = (*TABLES.values(), Model, Prices, Target, Profile, Tenant, Gate)
 
 
 def schema() -> dict[str, Any]:
@@ -43,7 +47,7 @@ def schema() -> dict[str, Any]:
 
 def _demand(kinds: dict[str, Any]) -> None:
     """What a file must say though the Struct has a default."""
-    model, target = kinds["Model"], kinds["Target"]
+    model, target, profile = kinds["Model"], kinds["Target"], kinds["Profile"]
     model["required"] = ["targets"]
     model["properties"]["targets"] |= {"minItems": 1}
     target["anyOf"] = [{"required": ["base_url"]}, {"required": ["preset"]}]
@@ -51,6 +55,8 @@ def _demand(kinds: dict[str, Any]) -> None:
         kind["properties"]["preset"] |= {"enum": sorted(PRESETS)}
     for said, key in ((model, "targets"), (target, "base_url")):
         said["properties"][key].pop("default")
+    for said in profile["properties"].values():
+        said.pop("default", None)  # what it does not say it has from its base
 
 
 def _tidy(said: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 from msgspec import Struct, field
 
+from edge.signature import secrets_of
 from protocol.settings import Settings, SettingsError, check_exposure, missing_keys
 from trunkline import collector, nats_server, run_file
 from trunkline.children import (
@@ -26,6 +27,7 @@ from trunkline.children import (
 from trunkline.local_model import LocalModel
 from trunkline.ports import free_port, is_taken, reserve
 from trunkline.supervisor import DRAIN_RAN_OUT, Child, Plan, StartFailed, Supervisor, supervise
+from workers import prompts
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +58,9 @@ def up(settings: Settings, environ: Mapping[str, str], order: Order, announce: A
     """
     check_exposure(settings)
     check_admin_port(settings)
-    if missing := missing_keys(settings, environ):
-        raise SettingsError("\n".join(map(str, missing)))
+    secrets_of(settings.hooks, environ)
+    if wrong := [*missing_keys(settings, environ), *prompts.wrong(settings)]:
+        raise SettingsError("\n".join(map(str, wrong)))
     with reserve(settings.edge.host, settings.edge.port) as port, _data_dir(settings, order) as data:
         line = Line(settings, environ, order, data=data, port=port.getsockname()[1], announce=announce)
         return asyncio.run(line.run())

@@ -13,7 +13,7 @@ import uvloop
 from protocol import logs, process
 from protocol.reload import reader
 from protocol.settings import NO_FLAGS, Settings, SettingsError, load, missing_keys
-from workers import app
+from workers import app, prompts
 
 
 def serve(
@@ -27,8 +27,8 @@ def serve(
 
     `environ` and `flags` are what `settings` were loaded from.
     """
-    if missing := missing_keys(settings, environ):
-        return process.end(process.USAGE, *map(str, missing))
+    if wrong := [*missing_keys(settings, environ), *prompts.wrong(settings)]:
+        return process.end(process.USAGE, *map(str, wrong))
     logs.set_up(form=settings.telemetry.log_format, level=settings.telemetry.log_level)
     read = reader(environ, flags)
     return process.run(lambda: app.run(settings, read=read, announce=announce, environ=environ), uvloop.new_event_loop)

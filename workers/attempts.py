@@ -64,6 +64,8 @@ class Try:
         self._holds = holds
         self._held: list[Frame] = []
         self._held_bytes = 0
+        self._withheld: list[Frame] = []
+        self._objections: list[str] = []
         self._seqs = (delivery.next_seq, delivery.next_seq)  # of what it has brought
         self._ticket = choice.breaker.begin(self.began)
         self._span = chat_span(parent, delivery.job, choice)
@@ -99,6 +101,12 @@ class Try:
         """The same, without any thoughts."""
         if not isinstance(frame, Reasoning):
             self.take(frame)
+
+    def withhold(self, frame: Frame, objection: str = "") -> None:
+        """It has brought what nobody gets, and is paid for all the same. `objection`: which tool, and why not."""
+        self._withheld.append(frame)
+        if objection:
+            self._objections.append(objection)
 
     def _told(self, usage: Usage) -> None:
         self._said = usage
@@ -182,7 +190,7 @@ class Try:
 
     def _brought(self) -> list[Frame]:
         first, end = self._seqs
-        return [*self._held, *self._delivery.since(first)[: end - first]]
+        return [*self._held, *self._withheld, *self._delivery.since(first)[: end - first]]
 
     def _tell(self, attempt: Attempt) -> None:
         span, usage = self._span, attempt.usage
@@ -195,6 +203,8 @@ class Try:
         }
         if attempt.first_content_ms is not None:
             told[telemetry.TIME_TO_FIRST_CHUNK] = attempt.first_content_ms / 1000
+        if self._objections:
+            told[telemetry.ATTEMPT_OBJECTIONS] = tuple(self._objections)
         span.set(told | attributes_of(attempt))
         if self.error is not None:
             mark(span, self.error)

@@ -7,10 +7,11 @@ share goes on to the next. After content only a plain text that was lost may be 
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
+from typing import Any
 
 from msgspec.structs import replace
 
-from protocol.errors import Interrupted, ServiceError, to_failed
+from protocol.errors import EmptyAnswer, Interrupted, ServiceError, UpstreamTimeout, to_failed
 from protocol.lifecycle import Claim
 from protocol.messages import Attempt, Failed, Finished, Frame, Job, Refusal, Text, Timings, Usage
 from protocol.spans import Span
@@ -20,10 +21,12 @@ from workers.metrics import Metrics
 from workers.race import Race
 from workers.routes import Choice, Route, Way
 from workers.targets import Patience
+from workers.tools.checked import Checked
 from workers.verdicts import most_telling, verdict_of
 
 CONTINUATIONS = 2  # of one turn, by its worker
-RETRY_BUDGET, WAITED, CONTINUES = "retry_budget", "waited", "continues"
+RETRY_BUDGET, WAITED, EMPTY = "retry_budget", "waited", "empty"
+CONTINUES, TOOL_REPAIR = "continues", "tool_repair"
 
 
 class Cascade:
@@ -43,6 +46,7 @@ class Cascade:
         self._way = Way(route.choices, self._skip, lambda choice: choice.target.takes(self._job))
         self._tries: list[Try] = []
         self._all: list[Try | Attempt] = []  # the same, with what was passed over between them
+        self._checked = Checked(delivery, route.gates, metrics) if delivery.job.check_tools else None
 
     async def run(self) -> None:
         """Answer: exactly one last frame leaves, and when it does every connection that was opened is closed."""
@@ -71,7 +75,7 @@ class Cascade:
         while (one := await self._next()) is not None:
             one = await self._listen(one)
             if one.error is None and one.last is not None:
-                return one.last
+                return await self._ended(one, one.last)
             if one.spoke:
                 return await self._continue(one)
             if any(not verdict_of(error).next for error in self._errors):
@@ -82,17 +86,24 @@ class Cascade:
 
     async def _next(self) -> Try | None:
         """A request to the next target; None: there is none, or no time or request may be spent on it."""
-        now, waited = self._clock(), None
+        now, waited, reason = self._clock(), None, ""
         if self._tries and self._budget_s(now) <= 0:
             return None
         choice = self._way.next(now) or self._way.last_way_out()
-        if choice is None and (waited := self._way.wait(self._began + self._budget_s(self._began))):
-            choice = waited.choice
+        if choice is None and (choice := self._empty()) is not None:
+            reason = EMPTY
+        elif choice is None and (waited := self._way.wait(self._began + self._budget_s(self._began))):
+            choice, reason = waited.choice, WAITED
         if choice is None or not self._may_ask(choice):
             return None
         if waited is not None:
             await asyncio.sleep(max(0.0, waited.at - now))
-        return self._try(choice, reason=WAITED if waited else "")
+        return self._try(choice, reason=reason)
+
+    def _empty(self) -> Choice | None:
+        """The target that had nothing to say, once: where no other one has tried that too, it may have now."""
+        empty = [one.choice for one in self._tries if isinstance(one.error, EmptyAnswer)]
+        return empty[0] if len(empty) == 1 else None
 
     def _may_ask(self, choice: Choice) -> bool:
         """Whether the turn's first request, or one more of the model's budget, may go to a target."""
@@ -102,11 +113,24 @@ class Cascade:
         self._skip(choice, RETRY_BUDGET)
         return False
 
-    def _try(self, choice: Choice, *, job: Job | None = None, hedge: bool = False, reason: str = "") -> Try:
+    def _try(
+        self,
+        choice: Choice,
+        *,
+        job: Job | None = None,
+        hedge: bool = False,
+        reason: str = "",
+        limit_s: float | None = None,
+    ) -> Try:
         now = self._clock()
-        patience = Patience(self._budget_s(now), self._total_s(now), last=not self._may_go_on(now))
-        if job is not None:  # a continuation: the caller waits again, as long as for a first word
+        is_last = reason == TOOL_REPAIR or not self._may_go_on(now)
+        patience = Patience(self._budget_s(now), self._total_s(now), last=is_last)
+        if self._delivery.state is Claim.SPEAKING:  # the caller waits again, as long as for a first word
             patience = patience._replace(budget_s=min(self._job.budget_ms / 1000, patience.total_s))
+        if limit_s is not None:
+            patience = patience._replace(
+                budget_s=min(limit_s, patience.budget_s), total_s=min(limit_s, patience.total_s)
+            )
         one = Try(
             self._delivery,
             choice,
@@ -163,7 +187,9 @@ class Cascade:
         """To its end, in the turn's own task, after the frame that came already, if one did. Its connection is closed
         before control returns.
         """
-        take = one.take_spoken if one.drops else one.take
+        take: Callable[[Frame], None] = one.take_spoken if one.drops else one.take
+        if self._checked is not None:
+            take = self._checked.listen(one, take)
         try:
             async with aclosing(one.frames) as frames:
                 if begun is not None:
@@ -176,8 +202,11 @@ class Cascade:
             one.answer()
 
     def _failed(self, one: Try, error: ServiceError) -> None:
-        """Only a target that is to blame may be waited for: the next time the others would say the same."""
-        counts = verdict_of(error).counts
+        """Only a target that is to blame may be waited for: the next time the others would say the same. A repair that
+        runs out of time has had what the turn had left for it.
+        """
+        is_late_repair = one.reason == TOOL_REPAIR and isinstance(error, UpstreamTimeout)
+        counts = verdict_of(error).counts and not is_late_repair
         one.fail(error, counts=counts)
         self._way.failed(one.choice, self._clock(), error.retry_after_s if counts else None)
 
@@ -209,7 +238,7 @@ class Cascade:
             one = self._try(choice, job=job, reason=CONTINUES)
             await self._hear(one)
             if one.error is None and one.last is not None:
-                return one.last
+                return await self._ended(one, one.last)
         raise most_telling([error for error in (lost.error, one.error) if error is not None])
 
     def _continuing(self, lost: Try) -> Choice | None:
@@ -233,6 +262,34 @@ class Cascade:
         said = job.said + "".join(frame.text for frame in frames if isinstance(frame, Text))
         return replace(job, said=said, total_ms=int(left_s * 1000))
 
+    # --- after a tool call that may not go out -------------------------------------------------------
+
+    async def _ended(self, one: Try, last: Finished | Failed) -> Finished | Failed:
+        """The last frame of an answer. Where it was to be a tool call that may not go out, the target is asked once
+        more, and told why; if it then has nothing to say, the first answer stands, without the call.
+
+        Raises:
+            ServiceError: the second answer is lost after the caller has heard something of it.
+        """
+        checked = self._checked
+        if checked is None or (job := checked.repair()) is None or not self._may_repair(one.choice):
+            return last
+        again = self._try(one.choice, job=job, reason=TOOL_REPAIR, limit_s=checked.begin_repair())
+        await self._hear(again)
+        second = again.last
+        if again.error is not None and again.spoke:
+            second = await self._continue(again)
+        checked.repaired(is_heard=again.spoke)
+        if second is None or not again.spoke:
+            return last
+        return replace(second, leaked=last.leaked + second.leaked)
+
+    def _may_repair(self, choice: Choice) -> bool:
+        now = self._clock()
+        is_spoken = self._delivery.state is Claim.SPEAKING
+        left_s = self._total_s(now) if is_spoken else self._budget_s(now)
+        return left_s > 0 and self._may_ask(choice)
+
     # --- the last frame ------------------------------------------------------------------------------
 
     @property
@@ -245,7 +302,10 @@ class Cascade:
             if not one.ended and error is not None:  # it ran when the turn was stopped
                 one.fail(error)
         attempts = tuple([await one.bill() if isinstance(one, Try) else one for one in self._all])
-        last = replace(last, usage=self._usage(), attempts=attempts, timings=self._timings(), target=self._target(last))
+        told: dict[str, Any] = {"usage": self._usage(), "timings": self._timings(), "target": self._target(last)}
+        if self._checked is not None and not (isinstance(last, Failed) and last.retryable):  # else it is done anew
+            told["withheld"] = self._checked.withheld
+        last = replace(last, attempts=attempts, **told)
         self._delivery.emit(last)
         for attempt in attempts:
             self._metrics.attempted(attempt)

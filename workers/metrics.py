@@ -48,6 +48,15 @@ class Metrics:
             telemetry.UPSTREAM_FAULTS, "What no upstream should send, by kind", ["target", "kind"], registry=r
         )
 
+        self._objections = Counter(
+            telemetry.TOOL_OBJECTIONS, "Tool calls that were not let out, and why", ["reason"], registry=r
+        )
+        repairs = Counter(telemetry.TOOL_REPAIRS, "Models asked once more for a tool call", ["what"], registry=r)
+        self._repairs_tried, self._repairs_succeeded = repairs.labels("tried"), repairs.labels("succeeded")
+        self._schemas_unreadable = Counter(
+            telemetry.TOOL_SCHEMAS_UNREADABLE, "Tool calls whose schema checks nothing", registry=r
+        )
+
     def claimed(self) -> None:
         """One delivery was taken."""
         self._claims.inc()
@@ -90,3 +99,19 @@ class Metrics:
     def fault(self, target: str, kind: str) -> None:
         """An upstream sent what it should not."""
         self._faults.labels(target, kind).inc()
+
+    def objected(self, reason: str) -> None:
+        """A tool call was not let out."""
+        self._objections.labels(reason).inc()
+
+    def repair_tried(self) -> None:
+        """A model is asked once more for a tool call that may not go out."""
+        self._repairs_tried.inc()
+
+    def repair_succeeded(self) -> None:
+        """It made one that may, or went on without it."""
+        self._repairs_succeeded.inc()
+
+    def schema_unreadable(self) -> None:
+        """A tool call went out unchecked by its schema."""
+        self._schemas_unreadable.inc()

@@ -1,12 +1,15 @@
 """What answers one model: its targets in order, and what is known of each. The order within a turn is pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
+from protocol.settings_profiles import Gate
 from protocol.settings_types import BreakerSettings, Prices
 from workers.breaker import Breaker
 from workers.hedge import HedgeBudget, Latencies
+from workers.prompts import Prompt
 from workers.retries import RetryBudget
 from workers.targets import Target
 
@@ -39,11 +42,18 @@ class Route(NamedTuple):
     choices: tuple[Choice, ...]
     retries: RetryBudget
     hedges: HedgeBudget
+    gates: Mapping[str, Gate] = MappingProxyType({})  # of tools, by their names: for all models alike
+    prompt: Prompt | None = None
 
 
-def route(*choices: Choice, hedge_share: float = 0.1, retry_share: float = 0.2) -> Route:
+def route(
+    *choices: Choice,
+    hedge_share: float = 0.1,
+    retry_share: float = 0.2,
+    gates: Mapping[str, Gate] = MappingProxyType({}),
+) -> Route:
     """A route of its own."""
-    return Route(choices, RetryBudget(retry_share), HedgeBudget(hedge_share))
+    return Route(choices, RetryBudget(retry_share), HedgeBudget(hedge_share), gates)
 
 
 class Waited(NamedTuple):

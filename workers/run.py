@@ -38,6 +38,8 @@ class Runner:
         span = self._span(delivery)
         try:
             route = self._route_for(delivery.job.model)
+            if route.prompt is not None:
+                delivery.job = route.prompt.before(delivery.job)
             await Cascade(delivery, route, span, metrics=self._metrics, clock=self._clock).run()
         except ServiceError as error:
             mark(span, error)

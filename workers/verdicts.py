@@ -6,6 +6,7 @@ from typing import NamedTuple
 from protocol.errors import (
     ContentFiltered,
     ContextTooLong,
+    EmptyAnswer,
     KeyRefused,
     NotReady,
     QuotaGone,
@@ -33,7 +34,8 @@ VERDICTS: dict[type[ServiceError], Verdict] = {
     UnsupportedParameter: Verdict(next=True, counts=False, telling=0),  # the target was not even asked
     UnsupportedValue: Verdict(next=True, counts=False, telling=0),
     UpstreamTimeout: Verdict(next=True, counts=True, telling=1),
-    UpstreamError: Verdict(next=True, counts=True, telling=1),  # no connection, 5xx, empty, an error inside a 200, cut
+    UpstreamError: Verdict(next=True, counts=True, telling=1),  # no connection, 5xx, an error inside a 200, cut
+    EmptyAnswer: Verdict(next=True, counts=True, telling=1),
     TooLarge: Verdict(next=True, counts=True, telling=1),
     KeyRefused: Verdict(next=True, counts=True, telling=1),
     NotReady: Verdict(next=True, counts=True, telling=2),

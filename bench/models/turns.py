@@ -57,15 +57,16 @@ async def first_content_ms(url: str, model: str) -> float:
 
 def target(name: str, base_url: str, **settings: object) -> str:
     """A target's table."""
-    return _table(f'targets."{name}"', {"base_url": base_url, "model": "bench", **settings})
+    return table_of(f'targets."{name}"', {"base_url": base_url, "model": "bench", **settings})
 
 
 def model(name: str, targets: list[str], **settings: object) -> str:
     """A model's table."""
-    return _table(f'models."{name}"', {"targets": targets, **settings})
+    return table_of(f'models."{name}"', {"targets": targets, **settings})
 
 
-def _table(name: str, told: Mapping[str, object]) -> str:
+def table_of(name: str, told: Mapping[str, object]) -> str:
+    """Any other table."""
     lines = [f"{key} = {_value(value)}" for key, value in told.items()]
     return "\n".join([f"[{name}]", *lines, ""])
 

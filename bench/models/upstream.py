@@ -8,7 +8,7 @@ import collections
 import contextlib
 import random
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from bench.client import RESET
@@ -85,10 +85,11 @@ MANNERS: dict[str, Manner] = {
 
 
 class Targets:
-    """All of them, on one port. Each name is served by one manner."""
+    """All of them, on one port. Each name is served by one manner: one of these, or of a bench's own."""
 
-    def __init__(self) -> None:
+    def __init__(self, more: Mapping[str, Manner]) -> None:
         self.url = ""
+        self._manners = {**MANNERS, **more}
         self.requests: collections.Counter[str] = collections.Counter()
         self._moody: dict[str, Manner] = {}
 
@@ -112,16 +113,16 @@ class Targets:
     async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
         _, manner, name, *_ = request.target.split("/")
         self.requests[name] += 1
-        act = self._moody.setdefault(name, _Moody()) if manner == "moody" else MANNERS[manner]
+        act = self._moody.setdefault(name, _Moody()) if manner == "moody" else self._manners[manner]
         await act(writer)
         if not writer.transport.is_closing():
             await writer.drain()
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Targets]:
+async def serving(more: Mapping[str, Manner] = MANNERS) -> AsyncIterator[Targets]:
     """The targets, on a port of their own."""
-    targets = Targets()
+    targets = Targets(more)
     open_now: set[asyncio.Task[None]] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -393,7 +393,7 @@ class Halves:
             async with asyncio.timeout(5.0), TappedWire(self.url, wait_s=0.5) as wire:
                 names = msgspec.json.decode(await wire.request("$JS.API.STREAM.NAMES", b"", timeout_s=1.0))["streams"]
                 for name in names or ():
-                    if name.startswith(self.subjects.turns.removesuffix("TURNS")):
+                    if name.removeprefix("KV_").startswith(self.subjects.turns.removesuffix("TURNS")):
                         await wire.request(f"$JS.API.STREAM.DELETE.{name}", b"", timeout_s=1.0)
 
 

@@ -138,6 +138,8 @@ class RealLine:
                 if str(stream.config.name).endswith("TURNS"):
                     for number in range(1, stream.state.last_seq + 1):
                         message = await jetstream.get_msg(str(stream.config.name), number)
+                        if ".heard." in (message.subject or ""):
+                            continue  # an amendment to one
                         record = decode_record(message.data or b"")
                         found[record.trace_id or ""] = record
             return found

@@ -575,6 +575,19 @@ async def test_an_unknown_model_is_a_404(web: aiohttp.ClientSession, url: str, n
     assert (error["code"], error["param"]) == ("model_not_found", "model")
 
 
+@pytest.mark.parametrize("path", ["/p/livekitt/v1/models", "/p/livekitt/v1/models/echo"])
+async def test_models_under_a_profile_that_there_is_not_are_refused_as_turns_are(
+    web: aiohttp.ClientSession, url: str, path: str
+) -> None:
+    async with web.get(f"{url}{path}") as answer:
+        error = (await answer.json())["error"]
+
+    assert answer.status == 400
+    assert "known: assemblyai, deepgram" in error["message"]
+    async with web.get(f"{url}{path.replace('livekitt', 'livekit')}") as answer:
+        assert answer.status == 200
+
+
 async def test_a_model_that_is_passed_through_can_be_looked_up(client: AsyncOpenAI) -> None:
     """Its id holds a slash."""
     model = await client.models.retrieve("openai/gpt-4.1-mini")

@@ -267,27 +267,33 @@ async def test_a_turn_that_was_offered_twice_is_still_one_tree(line: RealLine, s
 
 
 @pytest.mark.parametrize(
-    ("fail", "status", "spans"),
-    [("before:500", 502, len(WHOLE) - 1), ("empty", 502, len(WHOLE) - 1), ("cut:2", 200, len(WHOLE))],
+    ("fail", "status", "asked", "error"),
+    [
+        ("before:500", 502, 1, "upstream_error"),
+        ("empty", 502, 2, "empty_answer"),  # an answer with nothing in it is asked for once more
+        ("cut:2", 200, 1, "upstream_error"),
+    ],
 )
 async def test_an_upstream_that_fails_is_an_error_in_every_span_above_it(
-    line: RealLine, sink: Sink, url: str, fail: str, status: int, spans: int
+    line: RealLine, sink: Sink, url: str, fail: str, status: int, asked: int, error: str
 ) -> None:
     turned = await turn(url, body("upstream", f"#fails-{CANARY} tokens=3 fail={fail}"))
-    tree = await sink.tree(turned.trace_id, spans)
-    root, chat = tree.one("POST"), tree.one("chat")
+    shape = whole("upstream") if status == 200 else unheard("upstream")
+    tree = await sink.tree(turned.trace_id, len(shape) + asked - 1)
+    root, chats = tree.one("POST"), tree.named("chat")
 
     assert turned.answer.status == status
     assert turned.answer.error is not None
-    assert tree.shape == (whole("upstream") if status == 200 else unheard("upstream"))
+    assert len(chats) == asked
+    assert list(dict.fromkeys(tree.shape)) == shape
     agrees(tree, turned)
     assert root.failed
-    assert chat.failed
-    assert chat.attributes[telemetry.ERROR_TYPE] == root.attributes[telemetry.ERROR_TYPE] == "upstream_error"
+    assert all(chat.failed for chat in chats)
+    assert {span.attributes[telemetry.ERROR_TYPE] for span in (root, *chats)} == {error}
     assert root.attributes[telemetry.OUTCOME] == "upstream_error"
     assert root.attributes[telemetry.HTTP_STATUS] == status
     record = await record_of(line, turned.trace_id)
-    assert (record.outcome, record.error) == ("upstream_error", "upstream_error")
+    assert (record.outcome, record.error) == ("upstream_error", error)
 
 
 async def test_a_turn_that_nobody_serves_is_shed(line: RealLine, sink: Sink, url: str) -> None:

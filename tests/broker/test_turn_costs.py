@@ -159,6 +159,7 @@ async def test_a_barge_in_costs_what_was_said_until_then(desk: Desk) -> None:
     record = await desk.interrupted()
     assert record.usage == Usage(16, 3, estimated=True)
     assert record.cost == paid(record.usage, input_price=100, output_price=200)
+    assert (record.unheard, record.unheard_cost) == (0, 0.0), "all of it had reached the client"
 
 
 async def test_without_prices_tokens_are_counted_and_there_is_no_cost(desk: Desk) -> None:

@@ -142,6 +142,15 @@ def test_no_command_at_all_shows_what_there_is(refused: Callable[..., Typed]) ->
         (["up", "--local-model", "none.gguf"], {}, "--local-model: there is no file none.gguf; name a GGUF file, or"),
         (["up"], {"TRUNKLINE_EDGE__HOST": "0.0.0.0"}, "no API key is configured; set TRUNKLINE_API_KEYS"),
         (["edge"], {"TRUNKLINE_EDGE__HOST": "0.0.0.0"}, "no API key is configured; set TRUNKLINE_API_KEYS"),
+        (["up"], {"TRUNKLINE_HOOKS__ELEVENLABS_SECRET_ENV": "WSEC"}, "from WSEC, which is not set; export WSEC=…"),
+        (["edge"], {"TRUNKLINE_HOOKS__ELEVENLABS_SECRET_ENV": "WSEC"}, "from WSEC, which is not set; export WSEC=…"),
+        (
+            ["edge", "--processes", "2"],
+            {"TRUNKLINE_HOOKS__ELEVENLABS_SECRET_ENV": "WSEC"},
+            "from WSEC, which is not set; export WSEC=…",
+        ),
+        (["calls", "ls", "--since", "soon"], {}, "--since 'soon' is neither a duration nor a time"),
+        (["calls", "show"], {}, "`trunkline calls show --help`"),
         (["up"], {"TRUNKLINE_ADMIN__PORT": "9999"}, "unset TRUNKLINE_ADMIN__PORT, or set it to 0"),
         (["edge", "--processes", "2"], {"TRUNKLINE_ADMIN__PORT": "9999"}, "unset TRUNKLINE_ADMIN__PORT"),
         (
@@ -178,6 +187,25 @@ def test_every_missing_key_is_named_before_anything_starts(
     assert done.err.splitlines() == [
         "trunkline: targets.one takes its key from KEY_OF_ONE, which is not set; export KEY_OF_ONE=…",
         "trunkline: targets.two takes its key from KEY_OF_TWO, which is not set; export KEY_OF_TWO=…",
+    ]
+    assert not (tmp_path / ".trunkline").exists()
+
+
+@pytest.mark.parametrize("command", ["up", "worker"])
+def test_every_prompt_that_cannot_be_read_is_named_before_anything_starts(
+    refused: Callable[..., Typed], tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "trunkline.toml").write_text(
+        "".join(f'[models.{name}]\ntargets = ["t"]\nprompt = "Be brief.\\n{{{{ extra."\n' for name in ("one", "two"))
+        + '[targets.t]\nbase_url = "http://127.0.0.1:1/v1"\nmodel = "m"\n'
+    )
+
+    done = refused(command)
+
+    assert (done.code, done.out) == (2, "")
+    assert [line.partition(", line 2: ")[0] for line in done.err.splitlines()] == [
+        "trunkline: models.one.prompt",
+        "trunkline: models.two.prompt",
     ]
     assert not (tmp_path / ".trunkline").exists()
 

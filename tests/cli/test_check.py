@@ -71,7 +71,7 @@ async def test_a_line_that_runs_well_is_fine_from_end_to_end(terminal: Terminal)
     living = [row["text"] for row in checked.rows("workers") if not row["name"].startswith("http")]
     assert len(living) == 2
     assert re.fullmatch(r"pool default; 256 of 256 slots free; configuration [0-9a-f]{12}; Trunkline \S+", living[0])
-    assert [row["name"] for row in checked.rows("streams")] == ["JOBS_default", "TURNS"]
+    assert [row["name"] for row in checked.rows("streams")] == ["JOBS_default", "TURNS", "CALLS"]
     assert checked.row("clock", "NATS")["level"] == "ok"
     assert said["nats"].removeprefix("nats://") in checked.row("nats", "server")["text"]
 
@@ -96,6 +96,7 @@ async def test_looking_changes_nothing(terminal: Terminal, nats_server: NatsServ
     assert [row["text"] for row in second.rows("streams")] == [
         "there is no stream untouched_1_JOBS_default yet",
         "there is no stream untouched_1_TURNS yet",
+        "there is no stream KV_untouched_1_CALLS yet",
     ]
     assert first.wrong() == second.wrong()
     assert not (terminal.directory / ".trunkline").exists()
@@ -223,6 +224,21 @@ async def test_an_edge_that_would_be_open_to_everybody_is_wrong(terminal: Termin
     row = checked.row("configuration", "exposure")
     assert (checked.code, row["level"]) == (1, "fail")
     assert "TRUNKLINE_API_KEYS" in row["cure"]
+
+
+async def test_a_prompt_that_cannot_be_read_is_wrong(
+    terminal: Terminal, nats_server: NatsServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "prompt.toml"
+    file.write_text(
+        '[models.desk]\ntargets = ["t"]\nprompt = "{{"\n[targets.t]\nbase_url = "http://127.0.0.1:1"\nmodel = "m"'
+    )
+    checked = await check(terminal, TRUNKLINE_CONFIG=str(file), TRUNKLINE_NATS__URL=nats_server.url)
+
+    row = checked.row("configuration", "prompts")
+    assert (checked.code, row["level"]) == (1, "fail")
+    assert row["text"].startswith("models.desk.prompt, line 1: ")
+    assert row["cure"] == "correct the template, or leave it out"
 
 
 # --- this machine ----------------------------------------------------------------------------------

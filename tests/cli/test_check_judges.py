@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,12 +11,21 @@ import pytest
 
 from protocol.messages import Here
 from protocol.settings import Model, Settings, Target, parse
-from protocol.settings_types import Dialect
-from protocol.streams import JobLimits, consumer_config, jobs_config, turns_config
+from protocol.settings_values import Dialect
+from protocol.streams import (
+    TURNS_MAX_BYTES,
+    HookLimits,
+    JobLimits,
+    calls_config,
+    consumer_config,
+    hooks_config,
+    jobs_config,
+    turns_config,
+)
 from protocol.subjects import Subjects
 from trunkline.check import answers, clock, machine, processes, server, streams, workers
 from trunkline.check.findings import Finding, document, exit_code, fail, ok, unseen, warn
-from trunkline.check.run import Daemons, late, within
+from trunkline.check.run import Daemons, judge_webhooks, late, within
 from trunkline.check.sizes import listed, size
 from trunkline.check.workers import Roll, Worker
 from trunkline.listen import Server, StreamInfo, StreamState
@@ -92,6 +102,16 @@ def test_streams_that_are_to_be_made_must_fit_into_the_account(
     assert levels([memory, storage]) == [level, "ok"]
 
 
+def test_a_stream_of_webhooks_that_is_to_be_made_must_fit_beside_the_records() -> None:
+    account = {"limits": {"max_memory": -1, "max_storage": TURNS_MAX_BYTES + 100}}
+    room = partial(server.judge_room, account, jobs_missing=0, jobs_bytes=0, turns_missing=True)
+
+    _, fits = room(hooks_bytes=100)
+    _, is_short = room(hooks_bytes=101)
+
+    assert levels([fits, is_short]) == ["ok", "fail"]
+
+
 # --- streams ---------------------------------------------------------------------------------------
 
 SCHEMA = "trunkline.schema"
@@ -166,6 +186,34 @@ def test_the_stream_of_turn_records_is_compared_too() -> None:
     assert levels(streams.judge_turns(SUBJECTS, info)) == ["ok"]
     assert levels(streams.judge_turns(SUBJECTS, None)) == ["warn"]
     assert levels(streams.judge_turns(SUBJECTS, StreamInfo({**config, "storage": "memory"}, info.state))) == ["fail"]
+
+
+def test_the_bucket_of_calls_is_compared_too() -> None:
+    config = calls_config(SUBJECTS)
+    info = StreamInfo(config, StreamState(messages=3, bytes=2048))
+
+    assert [(finding.level, finding.text) for finding in streams.judge_calls(SUBJECTS, info)] == [
+        ("ok", "3 calls, 2 KiB")
+    ]
+    assert levels(streams.judge_calls(SUBJECTS, None)) == ["warn"]
+    assert levels(streams.judge_calls(SUBJECTS, StreamInfo({**config, "max_age": 1}, info.state))) == ["warn"]
+    assert levels(streams.judge_calls(SUBJECTS, StreamInfo({**config, "storage": "file"}, info.state))) == ["fail"]
+
+
+def test_the_stream_of_webhooks_is_changed_rather_than_made_anew() -> None:
+    """Turn records are worth little; what came after calls cannot be had again."""
+    limits = HookLimits(max_age_s=86_400, max_bytes=1 << 20, window_s=1800)
+    info = StreamInfo(hooks_config(SUBJECTS, limits), StreamState(messages=3, bytes=2048))
+    other = HookLimits(max_age_s=3600, max_bytes=1 << 20, window_s=1800)
+
+    [differs] = streams.judge_hooks(SUBJECTS, other, info)
+
+    assert levels(streams.judge_hooks(SUBJECTS, limits, info)) == ["ok"]
+    assert levels(streams.judge_hooks(SUBJECTS, limits, None)) == ["warn"]
+    assert differs.level == "warn"
+    assert "max_age is 86400 s, not 3600 s" in differs.text
+    assert "nats stream edit" in differs.cure
+    assert "nats stream rm" not in differs.cure
 
 
 # --- workers ---------------------------------------------------------------------------------------
@@ -479,3 +527,23 @@ def test_a_name_service_that_never_answers_does_not_hold_up_the_exit() -> None:
     with pytest.raises(TimeoutError):
         asyncio.run(ask())
     never.set()
+
+
+@pytest.mark.parametrize(
+    ("environ", "keeps_them", "level"),
+    [({}, False, "fail"), ({}, True, "warn"), ({"WSEC": " , "}, False, "fail"), ({"WSEC": "wsec_1"}, False, None)],
+)
+def test_a_webhooks_secret_that_is_not_set_was_found_by_no_check(
+    environ: dict[str, str], keeps_them: bool, level: str | None
+) -> None:
+    """No edge starts without it. In a worker's container it need not be: the stream shows that an edge had it."""
+    settings = parse("[hooks]\nelevenlabs_secret_env = 'WSEC'", {})
+
+    found = judge_webhooks(settings, environ, keeps_them=keeps_them)
+
+    assert [(one.name, one.level) for one in found] == ([("webhooks", level)] if level else [])
+    assert all("WSEC, which is not set" in one.text and "export WSEC=" in one.cure for one in found)
+
+
+def test_where_no_webhook_is_taken_no_secret_is_missed() -> None:
+    assert judge_webhooks(parse("", {}), {}, keeps_them=False) == []

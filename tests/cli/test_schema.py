@@ -61,6 +61,15 @@ def test_every_example_goes_by_it(path: Any) -> None:
         MODEL + "preset = 'groq'\n[targets.t.prices]\ninput = 1",
         MODEL + "preset = 'groq'\n[targets.t.prices]\ninput = 1\noutput = -1",
         "[breaker]\nfailures = 0",
+        "[profiles.desk]\nguards = []",
+        "[profiles.desk]\nguard = ['hum']",
+        "[profiles.desk.fillers]\nEnglish = ['One moment']",
+        "[profiles.desk.sentences]\nen = ' '",
+        "[profiles.desk]\nlanguage = 'English'",
+        "[tenants.acme]\nprofil = 'vapi'",
+        "[tools.end_call]\nonce = 'day'",
+        "[tools.end_call.allowed]\nreason = 'x'",
+        "[hooks]\nwindow_s = 0",
     ],
 )
 def test_what_a_start_refuses_an_editor_underlines(text: str) -> None:
@@ -72,6 +81,21 @@ def test_what_a_start_refuses_an_editor_underlines(text: str) -> None:
 
 def test_an_empty_file_is_a_whole_one() -> None:
     assert complaints("") == []
+
+
+def test_profiles_tenants_and_tools_go_by_it() -> None:
+    text = (
+        "[profiles.desk]\nbase = 'vapi'\nping_s = 0\nguard = ['space', 'filler']\n"
+        "[profiles.desk.fillers]\npt-BR = ['Já']\n"
+        "[tenants.acme]\nprofile = 'desk'\n[tools.transfer_to_number.allowed]\ntransfer_number = ['+15550100']\n"
+    )
+
+    assert parse(text, {}).profiles["desk"].base == "vapi"
+    assert complaints(text) == []
+
+
+def test_a_profile_has_its_defaults_from_its_base() -> None:
+    assert all("default" not in said for said in schema()["$defs"]["Profile"]["properties"].values())
 
 
 def test_every_key_says_what_it_is() -> None:

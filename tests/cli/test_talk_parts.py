@@ -184,6 +184,16 @@ def record(**more: Any) -> TurnRecord:
             "interrupted, upstream stopped in 1.4 ms · first 250 ms · total 1.30 s · 20.0 tokens/s · worker w1",
         ),
         (
+            turn(pieces=1, interrupted=True),
+            record(worker="w1", cancel_ms=1.43, unheard=12),
+            "interrupted, upstream stopped in 1.4 ms, 12 tokens unheard · first 250 ms · total 1.30 s · worker w1",
+        ),
+        (
+            turn(first_at=None, last_at=None, interrupted=True),
+            record(worker="w1", cancel_ms=1.43, unheard=1, unheard_cost=0.0025),
+            "interrupted, upstream stopped in 1.4 ms, 1 token unheard (cost 0.0025) · total 1.30 s · worker w1",
+        ),
+        (
             turn(first_at=None, last_at=None, interrupted=True),
             record(trace_id="abc"),
             "interrupted before a worker had it · total 1.30 s · trace abc",
@@ -309,3 +319,12 @@ async def test_what_is_no_such_api_is_said_so(aiohttp_server: Any) -> None:
             await client.ask(b"{}", lambda _: None)
         with pytest.raises(Failure, match=r"502: Bad Gateway from .*/down, and no error object"):
             await down.models()
+
+
+def test_a_space_that_nobody_hears_was_taken_for_the_first_word() -> None:
+    turn = Turn(began=0.0)
+
+    for at, text in ((3.0, " "), (4.0, "I "), (4.5, "know")):
+        turn.hear(Said(text), at)
+
+    assert (turn.first_at, turn.last_at, turn.text) == (4.0, 4.5, " I know")

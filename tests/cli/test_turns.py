@@ -16,7 +16,7 @@ import pytest
 
 from bench.processes import Process
 from protocol import codec
-from protocol.messages import Attempt, TurnRecord, Usage
+from protocol.messages import Attempt, Heard, TurnRecord, Usage
 from protocol.settings import parse
 from protocol.streams import turns_config
 from tests.broker.nats_server import NatsServer
@@ -56,13 +56,16 @@ class Kept:
     async def remove(self) -> None:
         await self._listener.ask(f"STREAM.DELETE.{self._listener.subjects.turns}")
 
-    async def keep(self, *records: TurnRecord) -> None:
+    async def keep(self, *records: TurnRecord | Heard) -> None:
         """Until the stream has them."""
         stream, subjects = self._listener.subjects.turns, self._listener.subjects
         before = await self._listener.stream(stream)
         assert before is not None
         for one in records:
-            self._listener._wire.publish(subjects.turn(one.tenant), codec.encode_record(one))
+            subject = subjects.turn(one.tenant)
+            if isinstance(one, Heard):
+                subject = subjects.heard(one.tenant, one.amends)
+            self._listener._wire.publish(subject, codec.encode_record(one))
         async with asyncio.timeout(END_S):
             while True:
                 now = await self._listener.stream(stream)
@@ -163,10 +166,39 @@ async def test_a_pipe_gets_whole_lines_without_colour(kept: Kept, terminal: Term
         "(2)",
         "0.0123",
         "a" * 32,
+        "openai",
     ]
     assert second.split()[1] == "shed"
     assert total == (
         "2 turns: 1 completed, 1 shed; first content p50 101 ms, p95 102 ms; tokens 200 in, 40 out; cost 0.0123"
+    )
+
+
+async def test_what_the_caller_has_heard_stands_beside_the_record(kept: Kept, terminal: Terminal) -> None:
+    """Its amendment comes later, with other turns between them; it is no record of its own."""
+    cut = record(1, outcome="interrupted", profile="vapi", call_id="call-1", unheard=7, unheard_cost=0.5)
+    amendment = Heard(
+        amends="turn_1",
+        by="turn_3",
+        tenant="acme",
+        call_id="call-1",
+        said_chars=90,
+        heard_chars=40,
+        said_words=31,
+        heard_words=12,
+    )
+    await kept.keep(cut, record(2), record(3, profile="vapi", call_id="call-1"), amendment)
+
+    code, table, _ = await printed(terminal.start("turns --since 1h --summary", **kept.environ))
+    _, lines, _ = await printed(terminal.start("turns -n 3 --json", **kept.environ))
+
+    first, *others = [orjson.loads(line) for line in lines.splitlines()]
+    assert code == 0
+    assert (first["heard"]["heard_words"], first["heard"]["said_words"], first["unheard"]) == (12, 31, 7)
+    assert [one["id"] for one in others if "heard" not in one] == ["turn_2", "turn_3"]
+    assert "12 of 31" in table.splitlines()[1]
+    assert table.splitlines()[-1].endswith(
+        "; 7 tokens for callers who had left (cost 0.5000); 12 of 31 words heard in 1 cut"
     )
 
 

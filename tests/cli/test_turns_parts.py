@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from protocol import codec
-from protocol.messages import Attempt, TurnRecord, Usage
+from protocol.messages import Attempt, Heard, TurnRecord, Usage, Withheld
 from protocol.settings import SettingsError
 from trunkline.turns import forms
 from trunkline.turns.summary import Tally, money, sentence
@@ -21,8 +21,17 @@ FAST = TurnRecord(
     attempts=(Attempt("gpt", "upstream_timeout"), Attempt("claude", "answered", usage=Usage(100, 20, cached=40))),
 )  # fmt: skip
 SHED = TurnRecord(
-    id="turn_2", tenant="me", model="echo", outcome="shed", started_at="2026-03-01T11:59:30.000+00:00",
+    id="turn_2", tenant="me", profile="vapi", model="echo", outcome="shed", started_at="2026-03-01T11:59:30.000+00:00",
     error="overloaded", total_ms=8000.0, usage=Usage(7, 0, estimated=True),
+)  # fmt: skip
+HEARD = Heard(
+    amends="turn_4", by="turn_5", tenant="acme", call_id="call-7", said_chars=90, heard_chars=40, said_words=31,
+    heard_words=12,
+)  # fmt: skip
+CUT = replace(
+    FAST, id="turn_4", outcome="interrupted", profile="vapi", language="de", spoken_by_edge=("Einen Moment... ",),
+    withheld=(Withheld("end_call", "too_early"), Withheld("book", "invalid")), leaked=2, unheard=1, unheard_cost=0.25,
+    heard=HEARD,
 )  # fmt: skip
 BARGED = replace(FAST, id="turn_3", outcome="interrupted", ttft_ms=900.0, attempts=(), cost=None)
 
@@ -35,6 +44,7 @@ BARGED = replace(FAST, id="turn_3", outcome="interrupted", ttft_ms=900.0, attemp
         (Wanted(errors=True), ["turn_2"]),
         (Wanted(model="echo"), ["turn_2"]),
         (Wanted(tenant="acme", outcomes=("interrupted",)), ["turn_3"]),
+        (Wanted(profile="vapi"), ["turn_2"]),
         (Wanted(call="call-7"), ["turn_1", "turn_3"]),
         (Wanted(target="claude"), ["turn_1", "turn_3"]),
         (Wanted(target="gpt"), ["turn_1"]),
@@ -96,6 +106,13 @@ def test_the_widest_table_has_everything_and_cuts_nothing_that_is_usual() -> Non
     assert [word for word in words if word not in line] == []
 
 
+def test_the_widest_table_says_what_was_heard_and_for_whom_it_was() -> None:
+    line = forms.row(CUT, forms.columns_for(240), cut=True).plain
+
+    assert "12 of 31" in line
+    assert line.endswith("vapi")
+
+
 def test_tokens_that_were_counted_here_are_marked() -> None:
     assert "~7+0" in forms.row(SHED, forms.columns_for(None), cut=False).plain
 
@@ -127,6 +144,19 @@ def test_a_spreadsheet_gets_one_cell_for_each_field() -> None:
     )
 
 
+def test_a_spreadsheet_gets_what_the_voice_turn_was() -> None:
+    (row,) = csv.DictReader([forms.csv_heading(), forms.csv_line(CUT)])
+
+    assert (row["profile"], row["language"], row["spoken_by_edge"]) == ("vapi", "de", "1")
+    assert (row["withheld"], row["leaked"]) == ("end_call:too_early book:invalid", "2")
+    assert (row["unheard_tokens"], row["unheard_cost"], row["said_words"], row["heard_words"]) == (
+        "1",
+        "0.25",
+        "31",
+        "12",
+    )
+
+
 @pytest.mark.parametrize("model", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
 def test_a_callers_text_is_no_formula(model: str) -> None:
     (found,) = csv.DictReader([forms.csv_heading(), forms.csv_line(replace(FAST, model=model))])
@@ -155,6 +185,21 @@ def test_tokens_of_targets_that_did_not_answer_were_spent_too() -> None:
     tally.add([replace(FAST, attempts=(*FAST.attempts, outrun))])
 
     assert "tokens 200 in (40 cached), 20 out (of 1 estimated)" in sentence(tally.summary())
+
+
+def test_what_callers_did_not_hear_is_a_total_too() -> None:
+    tally = Tally()
+    tally.add(
+        [CUT, replace(CUT, unheard=3, unheard_cost=None), replace(CUT, unheard=None, unheard_cost=None, heard=None)]
+    )
+
+    summary = tally.summary()
+
+    assert (summary.unheard_tokens, summary.unheard_cost) == (4, 0.25)
+    assert (summary.cut, summary.heard_words, summary.said_words) == (2, 24, 62)
+    assert sentence(summary).endswith(
+        "; 4 tokens for callers who had left (cost 0.2500); 24 of 62 words heard in 2 cut"
+    )
 
 
 def test_the_total_of_nothing() -> None:

@@ -15,9 +15,12 @@ import edge.app
 import workers.admin
 from bench.client import Call
 from bench.polling import until
+from edge import hooks
 from protocol import reload
+from protocol.errors import BY_CODE
 from protocol.messages import Outcome
 from tests.broker.line_fixture import START_S, real_line
+from tests.broker.webhooks import HOOKS_ENV, event, send
 from tests.deploy import compose
 from tests.workers.fake_upstream import Exchange, says, upstream
 
@@ -92,8 +95,8 @@ async def broken_or_well(exchange: Exchange) -> None:
 
 
 async def exported(directory: Path) -> dict[str, set[str]]:
-    """Every sample of a real edge and a real worker after some turns and a refusal, with its labels."""
-    async with upstream(broken_or_well) as fake, real_line(directory) as line:
+    """Every sample of a real edge and a real worker after some turns, a refusal and a webhook, with its labels."""
+    async with upstream(broken_or_well) as fake, real_line(directory, env=HOOKS_ENV) as line:
         config = directory / "trunkline.toml"
         config.write_text(CASCADE.format(url=fake.url))
         of_the_line = {"TRUNKLINE_CONFIG": str(config)}
@@ -102,6 +105,7 @@ async def exported(directory: Path) -> dict[str, set[str]]:
         for model in ("unknown", "echo", "front-desk", "front-desk"):
             body = {"model": model, "messages": [{"role": "user", "content": "hello there"}]}
             await (await Call.place(f"{edge.url}/v1/chat/completions", body)).ended()
+        await send(edge.url, event())
         said = await until(edge.metrics, lambda text: "trunkline_turns_total{" in text, START_S)
         said += await until(worker.metrics, lambda text: "trunkline_targets_skipped_total{" in text, START_S)
     found: dict[str, set[str]] = {}
@@ -126,7 +130,8 @@ def test_only_outcomes_and_jobs_that_exist_are_selected() -> None:
     values = {(match.name, value) for match in matches for value in match.value.split("|")}
     jobs = {job["job_name"] for job in PROMETHEUS["scrape_configs"]}
 
-    assert {value for name, value in values if name == "outcome"} <= {*get_args(Outcome), *reload.OUTCOMES}
+    known = {*get_args(Outcome), *reload.OUTCOMES, *get_args(hooks.Outcome), *BY_CODE}
+    assert {value for name, value in values if name == "outcome"} <= known
     assert {value for name, value in values if name == "job"} <= jobs
 
 

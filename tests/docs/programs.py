@@ -23,7 +23,13 @@ class Call(NamedTuple):
 
     def parsed(self) -> click.Context:
         """Its options, read as the program would read them. Raises click.ClickException."""
-        return self.group.commands[self.name].make_context(self.name, list(self.args))
+        command = self.group.commands[self.name]
+        context = command.make_context(self.name, list(self.args))
+        if not isinstance(command, click.Group):
+            return context
+        name, inner, args = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert inner is not None
+        return inner.make_context(name, args, parent=context)
 
     @property
     def stays(self) -> bool:

@@ -58,9 +58,17 @@ def test_links_lead_to_files_and_headings_that_there_are() -> None:
 
 
 def test_every_page_can_be_found_from_the_readme() -> None:
-    linked = {(ROOT / link.partition("#")[0]).resolve() for _, link in read(ROOT / "README.md").links}
+    """Those of a folder from the page that is called like the folder."""
+    linked = linked_from(ROOT / "README.md")
+    for folder in {path.parent for path in PAGES} - {ROOT / "docs"}:
+        page = folder.with_suffix(".md")
+        linked |= linked_from(page) if page in linked else set()
 
     assert {path.name for path in PAGES if path not in linked} <= {"README.md"}
+
+
+def linked_from(page: Path) -> set[Path]:
+    return {(page.parent / link.partition("#")[0]).resolve() for _, link in read(page).links}
 
 
 def test_files_that_are_named_are_there() -> None:
@@ -88,7 +96,7 @@ def test_make_targets_that_are_named_are_there() -> None:
 
 def test_options_that_are_named_are_there() -> None:
     commands: dict[str, click.Command] = {**cli.commands, **bench.commands}
-    options = {name: {opt for param in one.params for opt in param.opts} for name, one in commands.items()}
+    options = {name: set(options_of(one)) for name, one in commands.items()}
     everything = {"--help", *FOREIGN, *(option for some in options.values() for option in some)}
     lost = []
     for page, line, span in spans():
@@ -98,6 +106,13 @@ def test_options_that_are_named_are_there() -> None:
             lost.append(where(page, line, span))
         lost += [where(page, line, f"{option} in {span}") for option in OPTION.findall(span) if option not in known]
     assert lost == []
+
+
+def options_of(command: click.Command) -> Iterator[str]:
+    """Its own, and of a group those of its commands."""
+    yield from (option for param in command.params for option in param.opts)
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        yield from options_of(inner)
 
 
 def test_settings_and_variables_that_are_named_are_there() -> None:

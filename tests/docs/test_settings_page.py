@@ -6,6 +6,7 @@ from msgspec import Struct
 from msgspec.structs import FieldInfo, fields
 
 from protocol.settings import TABLES
+from protocol.settings_profiles import Gate, Profile, Tenant
 from protocol.settings_source import variable_of
 from protocol.settings_types import Model, Prices, Target
 
@@ -38,11 +39,14 @@ def test_every_setting_of_a_fixed_table_is_listed_with_its_variable_and_its_defa
         assert {key: cells[:2] for key, cells in rows(table).items()} == expected
 
 
-def test_every_key_of_a_model_and_of_a_target_is_listed_with_its_default() -> None:
+def test_every_key_of_a_table_with_a_name_of_its_own_is_listed_with_its_default() -> None:
     kinds: dict[str, type[Struct]] = {
         "models.<name>": Model,
         "targets.<name>": Target,
         "targets.<name>.prices": Prices,
+        "profiles.<name>": Profile,
+        "tenants.<name>": Tenant,
+        "tools.<name>": Gate,
     }
     for heading, kind in kinds.items():
         expected = {item.name: shown(item) for item in fields(kind)}

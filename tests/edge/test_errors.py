@@ -28,6 +28,7 @@ TABLE = [
     ("upstream_refused", 400, "invalid_request_error", None),
     ("no_key", 401, "invalid_request_error", None),
     ("invalid_api_key", 401, "invalid_request_error", "invalid_api_key"),
+    ("invalid_signature", 401, "invalid_request_error", "invalid_signature"),
     ("model_not_found", 404, "invalid_request_error", "model_not_found"),
     ("unknown_path", 404, "invalid_request_error", None),
     ("method_not_supported", 405, "invalid_request_error", "method_not_supported"),
@@ -39,6 +40,7 @@ TABLE = [
     ("slow_client", 499, "invalid_request_error", "slow_client"),
     ("internal", 500, "server_error", None),
     ("upstream_error", 502, "server_error", "upstream_error"),
+    ("empty_answer", 502, "server_error", "upstream_error"),
     ("key_refused", 502, "server_error", "upstream_error"),
     ("worker_lost", 502, "server_error", "worker_lost"),
     ("unheard", 502, "server_error", "worker_lost"),
@@ -47,6 +49,7 @@ TABLE = [
     ("draining", 503, "server_error", "overloaded"),
     ("no_slot", 503, "server_error", "overloaded"),
     ("not_ready", 503, "server_error", "not_ready"),
+    ("not_kept", 503, "server_error", "not_kept"),
     ("upstream_timeout", 504, "server_error", "upstream_timeout"),
 ]
 
@@ -121,6 +124,7 @@ CONTRACT: list[tuple[str, ServiceError, Told]] = [
     ),
     ("server fault", errors.Internal("m"), Told(500, SERVER, None, None, True)),
     ("upstream failed, answered nonsense", errors.UpstreamError("m"), Told(502, SERVER, "upstream_error", None, True)),
+    ("upstream said nothing", errors.EmptyAnswer("m"), Told(502, SERVER, "upstream_error", None, True)),
     ("no worker", errors.NoWorker("m"), Told(503, SERVER, "no_worker", None, True, ("Retry-After", "x-should-retry"))),
     (
         "overloaded",

@@ -128,6 +128,15 @@ def test_every_reference_leads_to_a_component_and_every_component_is_referred_to
     assert set(references(DOCUMENT)) == components
 
 
+def test_the_webhook_is_described_where_it_is_taken_and_nowhere_else() -> None:
+    made = document(("x-api-key",), (), hooks=True)
+
+    assert "/hooks/elevenlabs" not in DOCUMENT["paths"]
+    assert made["paths"].keys() - DOCUMENT["paths"].keys() == {"/hooks/elevenlabs"}
+    assert made["paths"]["/hooks/elevenlabs"]["post"]["security"] == []
+    assert "#/components/schemas/HookTaken" in set(references(made))
+
+
 def test_every_operation_has_a_name_of_its_own() -> None:
     names = [operation["operationId"] for methods in DOCUMENT["paths"].values() for operation in methods.values()]
 

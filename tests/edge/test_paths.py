@@ -1,4 +1,4 @@
-"""A request's path -> route, secret, call id: a table of what platforms ask for, and of what nobody means."""
+"""A request's path -> route, secret, call id, profile: a table of what platforms ask for, and of what nobody means."""
 
 import pytest
 from hypothesis import given
@@ -47,6 +47,13 @@ PLACES: dict[str, Place] = {
     "/t/s3cret/c/call-1/v1/chat/completions": Place(CHAT, "s3cret", "call-1"),
     "/c/call-1/t/s3cret/v1/chat/completions": Place(CHAT, "s3cret", "call-1"),
     "/t/c/c/t/v1/chat/completions": Place(CHAT, "c", "t"),
+    "/p/livekit/v1/chat/completions": Place(CHAT, profile="livekit"),
+    "/p/livekit/models": Place(MODELS, profile="livekit"),
+    "/t/s3cret/p/vapi/c/call-1/v1/chat/completions": Place(CHAT, "s3cret", "call-1", profile="vapi"),
+    "/p/vapi/c/call-1/t/s3cret/chat/completions": Place(CHAT, "s3cret", "call-1", profile="vapi"),
+    "/c/call-1/p/p/v1/chat/completions": Place(CHAT, call_id="call-1", profile="p"),
+    "/p/v1/chat/completions": Place(CHAT),  # a platform whose variable is empty
+    "/p//c/call-1/v1/chat/completions": Place(CHAT, call_id="call-1"),
 }
 NOWHERE = [
     *("", "/", "/v1", "/v1/", "/v1/v1", "/health", "/docs", "/openapi.json", "/chat", "/v1/chat", "/completions"),
@@ -61,6 +68,9 @@ NOWHERE = [
         "/t/a/c/b/t/d/v1/models",
         "/v1/t/s3cret/models",
         "/v1/c/a/models",
+        "/v1/p/vapi/models",
+        "/p/vapi/p/fish/v1/models",
+        "/p/vapi",
     ),
 ]
 
@@ -90,6 +100,7 @@ def test_a_place_does_not_show_its_secret() -> None:
         ("/%74/s3cret/v1/chat", "/…/…/v1/chat"),
         ("/s3cret/v1/chat/completions", "/…/v1/chat/completions"),
         ("/v1/t/s3cret/with/a/slash/chat/completions", "/v1/t/…/…/…/…/chat/completions"),
+        ("/p/s3cret/v1/chat", "/p/…/v1/chat"),
         ("/v1" * 4000, "/v1" * 11 + "/…"),
     ],
 )

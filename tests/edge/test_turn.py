@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from edge.endings import Ending
 from edge.inbox import Lost
 from edge.turn import MAX_OFFERS, Close, End, Fail, Offer, Turn, add, cost_of
 from protocol.errors import UpstreamError, WorkerLost
-from protocol.messages import Attempt, Failed, Finished, OnLost, Reasoning, Text, ToolCall, Usage
+from protocol.messages import Attempt, Failed, Finished, OnLost, Reasoning, Refusal, Text, ToolCall, Usage
 
 CALL = ToolCall(0, "i", "f", "{}")
 LOST = Lost("w")
@@ -52,7 +53,7 @@ TABLE: list[tuple[str, tuple[Any, ...], str, OnLost, tuple[Any, ...]]] = [
     *[("nothing", (), "cut off", policy, ("fail", "no_worker")) for policy in POLICIES],
     ("a thought", (Reasoning("hm"),), "failed", "finish", ("close", "Again?", "upstream_error")),
     ("words", (Text("a "), Text("b")), "lost", "error", ("fail", "worker_lost")),
-    ("words", (Text("a "), Text("b")), "lost", "finish", ("close", "Again?", "worker_lost")),
+    ("words", (Text("a "), Text("b")), "lost", "finish", ("close", " Again?", "worker_lost")),
     ("words", (Text("a "), Text("b")), "lost", "continue", ("offer", "a b")),
     ("words", (Text("a "), Text("b")), "handed on", "error", ("fail", "draining")),
     ("words", (Text("a "), Text("b")), "handed on", "continue", ("offer", "a b")),
@@ -60,6 +61,8 @@ TABLE: list[tuple[str, tuple[Any, ...], str, OnLost, tuple[Any, ...]]] = [
     ("words", (Text("a "),), "cut off", "error", ("fail", "worker_lost")),
     ("words", (Text("a "),), "cut off", "finish", ("close", "Again?", "worker_lost")),
     ("words", (Text("a "),), "cut off", "continue", ("fail", "worker_lost")),
+    ("a refusal", (Refusal("No"),), "lost", "continue", ("fail", "worker_lost")),
+    ("a refusal", (Refusal("No"),), "handed on", "continue", ("fail", "draining")),
     ("a tool call", (CALL,), "lost", "error", ("fail", "worker_lost")),
     ("a tool call", (CALL,), "lost", "finish", ("close", "Again?", "worker_lost")),
     ("a tool call", (Text("a "), CALL), "lost", "continue", ("close", "", "worker_lost")),
@@ -109,6 +112,19 @@ def test_without_a_stream_a_failure_is_always_a_clean_status() -> None:
 
 def test_before_the_headers_a_failure_is_a_clean_status_under_every_policy() -> None:
     assert told(turn("finish").give_up(UpstreamError("x"))) == ("fail", "upstream_error")
+
+
+def test_a_refusal_is_text_where_its_profile_speaks_it_and_counts_as_said() -> None:
+    voiced = Turn(on_lost="continue", finish_text="", stream=True, ending=Ending(speaks_refusals=True))
+
+    assert turn().taken(Refusal("No")) == Refusal("No")
+    assert voiced.taken(Refusal("No")) == Text("No")
+    assert told(after(voiced, Text("No")).lost(LOST)) == ("offer", "No")
+
+
+def test_a_thought_without_words_is_nothing_for_a_client() -> None:
+    assert turn().taken(Reasoning("", encrypted="seal")) is None
+    assert turn().taken(Reasoning("hm")) == Reasoning("hm")
 
 
 def test_a_turn_is_offered_three_times_at_most_continuations_included() -> None:

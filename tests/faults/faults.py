@@ -165,7 +165,7 @@ ENDINGS: dict[str, Fault] = {
     ),
     "error-2": _after(2, "an error after 2 words", functools.partial(acts.then, acts.errs)),
     "error-0": _before("an error before the first word, in the stream", functools.partial(acts.at_once, acts.errs)),
-    "empty": _before("an empty answer", functools.partial(acts.at_once, acts.is_empty), told=0),
+    "empty": _before("an empty answer", functools.partial(acts.at_once, acts.is_empty), asked=2, told=0),
     "nothing": _before("a stream without an event", junk.begins(b"0\r\n\r\n")),
     "filter-2": Fault(
         title="a content filter after 2 words",

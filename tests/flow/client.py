@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from protocol import sse
 from tests.virtual_time import VirtualLoop
 
 READ_BYTES = 1 << 20
+NO_HEADERS: Mapping[str, str] = {}
 
 
 class Connection(asyncio.Transport):
@@ -55,15 +56,24 @@ class Connection(asyncio.Transport):
 class Client:
     """One request, and what has come of its answer."""
 
-    def __init__(self, loop: VirtualLoop, new_protocol: Callable[[], Any], body: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        new_protocol: Callable[[], Any],
+        body: dict[str, Any],
+        *,
+        path: str = "/v1/chat/completions",
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> None:
         self._loop = loop
         protocol = new_protocol()
         self.connection = Connection(protocol, loop)
         self.left = False
         data = json.dumps(body).encode()
         lines = [
-            "POST /v1/chat/completions HTTP/1.1",
+            f"POST {path} HTTP/1.1",
             "Host: edge",
+            *(f"{name}: {value}" for name, value in headers.items()),
             "Content-Type: application/json",
             f"Content-Length: {len(data)}",
         ]

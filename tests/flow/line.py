@@ -5,7 +5,9 @@ from contextlib import suppress
 from typing import Any
 
 from protocol import codec
-from protocol.messages import TurnRecord
+from protocol.messages import Heard, TurnRecord
+from protocol.profiles import BUILT_IN
+from protocol.settings_profiles import Profile
 from protocol.settings_types import EdgeSettings, Model, Settings, TurnSettings
 from protocol.streams import JobLimits
 from tests.flow.processes import MODEL, SUBJECTS, EdgeProcess, WorkerProcess
@@ -26,6 +28,7 @@ class Line:
         models: dict[str, str] | None = None,
         max_msgs: int = 100,
         headers_after_s: float = 2.0,
+        profile: Profile | None = None,
         **turn: Any,
     ) -> None:
         self.simulation = Simulation()
@@ -36,7 +39,11 @@ class Line:
         self.workers: list[WorkerProcess] = []
         self._limits = JobLimits(max_msgs=max_msgs)
         self._settings = Settings(
-            models={name: Model(pool=pool) for name, pool in (models or {MODEL: "default"}).items()},
+            models={
+                name: Model(pool=pool, profile="its" if profile else None)
+                for name, pool in (models or {MODEL: "default"}).items()
+            },
+            profiles={**BUILT_IN, "its": profile} if profile else dict(BUILT_IN),
             turn=TurnSettings(**turn),
             edge=EdgeSettings(headers_after_s=headers_after_s),
         )
@@ -122,13 +129,20 @@ class Line:
     @property
     def queued(self) -> int:
         """Jobs that the streams hold."""
-        return sum(len(s.messages) for name, s in self.server.streams.streams.items() if name != SUBJECTS.turns)
+        kept = (SUBJECTS.turns, SUBJECTS.calls_stream)
+        return sum(len(s.messages) for name, s in self.server.streams.streams.items() if name not in kept)
 
     @property
     def records(self) -> list[TurnRecord]:
         """Every turn record that was kept."""
         turns = self.server.streams.streams[SUBJECTS.turns]
-        return [codec.decode_record(kept.data) for kept in turns.messages.values()]
+        return [codec.decode_record(kept.data) for kept in turns.messages.values() if ".heard." not in kept.subject]
+
+    @property
+    def amendments(self) -> list[Heard]:
+        """Every amendment to one of them."""
+        turns = self.server.streams.streams[SUBJECTS.turns]
+        return [codec.decode_heard(kept.data) for kept in turns.messages.values() if ".heard." in kept.subject]
 
     @property
     def settled(self) -> bool:

@@ -1,6 +1,7 @@
 """Edges and workers as processes of a line: each with its loop and its connection, and what can happen to it."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -9,11 +10,12 @@ from edge.bus import EdgeBus
 from edge.handlers import Edge
 from edge.metrics import Metrics as EdgeMetrics
 from edge.records import Records
+from edge.state import CallStates
 from protocol.settings_types import Settings
 from protocol.spans import Spans
 from protocol.streams import JobLimits
 from protocol.subjects import Subjects
-from tests.flow.client import Client
+from tests.flow.client import NO_HEADERS, Client
 from tests.flow.target import ScriptedTarget
 from tests.memory_bus import Server
 from tests.virtual_time import Simulation
@@ -109,6 +111,8 @@ class EdgeProcess(Process):
         )
         records = Records(self.bus.record, metrics.record_dropped)
         await self.bus.open()
+        states = CallStates(self.wire, SUBJECTS, edge_id=self.name, heal=self.bus.heal_calls, observer=metrics)
+        await states.open()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.bus.run())
             tasks.create_task(records.run())
@@ -119,17 +123,26 @@ class EdgeProcess(Process):
                 metrics=metrics,
                 records=records,
                 tasks=tasks,
+                states=states,
                 now=self.loop.time,
             )
             self._server = web.AppRunner(self.edge.app(), access_log=None, handler_cancellation=True)
             await self._server.setup()
             self.up.set()
 
-    def post(self, *, model: str = MODEL, stream: bool = True, **more: Any) -> Client:
+    def post(
+        self,
+        *,
+        model: str = MODEL,
+        stream: bool = True,
+        path: str = "/v1/chat/completions",
+        headers: Mapping[str, str] = NO_HEADERS,
+        **more: Any,
+    ) -> Client:
         """One turn of a caller."""
         body = {"model": model, "messages": [{"role": "user", "content": "hello"}], "stream": stream, **more}
         assert self._server.server is not None
-        client = Client(self.loop, self._server.server, body)
+        client = Client(self.loop, self._server.server, body, path=path, headers=headers)
         self.clients.append(client)
         return client
 

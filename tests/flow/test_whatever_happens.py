@@ -5,6 +5,7 @@ each going on from what was heard); nothing twice; every stream ends openly. Aft
 no job queued, no line open, no upstream connection; and the next turn works.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from protocol.errors import UpstreamError
 from protocol.messages import Finished, Job, OnLost, Text, ToolCall, Usage
+from protocol.settings_profiles import Profile
 from tests.flow.client import Client
 from tests.flow.fates import LOST, Fates
 from tests.flow.line import Line
@@ -26,6 +28,18 @@ QUEUE = ("delivery", "pub_ack", "offer", "pull", "purge", "status")
 FINISH_TEXT = "Again?"
 BUDGET_S, TOTAL_S = 2.0, 5.0
 SORRY = {"upstream_error", "upstream_timeout", "worker_lost", "no_worker", "overloaded"}
+IMPATIENT = Profile(
+    guard=("space", "filler"),
+    guard_s=0.2,
+    again_s=0.2,
+    fillers={"en": ("one", "two", "three")},
+    fillers_per_turn=5,
+    early_failure="say",
+    late_failure="say",
+    on_empty="say",
+    sentences={"en": FINISH_TEXT},
+)
+OURS_FIRST = re.compile(r"(?: |(?:one|two|three)\.{3} )*")
 TROUBLE_S = 4.0  # afterwards the network is as it should be
 
 whatever = settings(
@@ -193,10 +207,12 @@ def is_spoken_by_one_chain(text: str, sayings: list[Saying]) -> bool:
     return len(text) in reached
 
 
-def check(client: Client, sayings: list[Saying], on_lost: OnLost) -> None:
+def check(client: Client, sayings: list[Saying], on_lost: OnLost, profile: Profile | None) -> None:
     text = client.text
-    if on_lost == "finish" and client.ended_well:
+    if (on_lost == "finish" or profile) and client.ended_well:
         text = text.removesuffix(FINISH_TEXT)
+    if profile and client.is_stream:
+        text = OURS_FIRST.sub("", text, count=1)
     heard = text.split()
     assert len(heard) == len(set(heard)), f"said twice: {text}"
     if on_lost == "continue":
@@ -226,10 +242,11 @@ def play(
     faults: dict[tuple[str, int], tuple[float, ...]],
     outages: list[Outage],
     blows: list[Blow],
+    profile: Profile | None = None,
 ) -> None:
     """Let it all happen, then look."""
     turn: dict[str, Any] = {"on_lost": on_lost, "finish_text": FINISH_TEXT, "budget_s": BUDGET_S, "total_s": TOTAL_S}
-    with Line(fate=fates, script=script_of(upstream), headers_after_s=0.5, **turn) as line:
+    with Line(fate=fates, script=script_of(upstream), headers_after_s=0.5, profile=profile, **turn) as line:
         for _ in range(edges):
             line.add_edge()
         for count in slots:
@@ -253,7 +270,7 @@ def play(
         for _, client in trouble.clients:
             note(f"{client.status} {client.text!r} {client.error}")
         for edge, client in trouble.clients:
-            check(client, line.sayings, on_lost)
+            check(client, line.sayings, on_lost, profile)
             assert client.ended_explicitly or client.left or not edge.lives
         line.settle()
         line.run(1.0)
@@ -333,6 +350,21 @@ def test_whatever_happens_to_workers_that_are_speaking(
     blows: list[Blow],
 ) -> None:
     play(on_lost, upstream, [2] * workers, 1, calls, Fates(), faults, [], blows)
+
+
+@whatever
+@given(policies, upstreams, st.lists(st.integers(1, 3), min_size=1, max_size=3), calls, faults, outages, blows)
+def test_whatever_happens_while_the_edge_speaks(
+    on_lost: OnLost,
+    upstream: list[Answer],
+    slots: list[int],
+    calls: list[Call],
+    faults: dict[tuple[str, int], tuple[float, ...]],
+    outages: list[Outage],
+    blows: list[Blow],
+) -> None:
+    """What the edge says first and last is all that comes to the words of one chain."""
+    play(on_lost, upstream, slots, 1, calls, Fates(), faults, outages, blows, IMPATIENT)
 
 
 def works_again(line: Line) -> None:

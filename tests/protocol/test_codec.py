@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from protocol import codec
 from protocol.codec import Addressed
@@ -22,6 +23,7 @@ from protocol.messages import (
     Format,
     Frame,
     Here,
+    Hook,
     ImagePart,
     Job,
     Message,
@@ -54,11 +56,11 @@ FRAMES: dict[str, tuple[Frame, list[Any]]] = {
     "tool call": (ToolCall(1, "id", "f", '{"a":1}'), ["x", 1, "id", "f", '{"a":1}']),
     "finished": (
         Finished("length", Usage(prompt=3), "gpt", Timings(1.5, 2.5)),
-        ["f", "length", {"prompt": 3}, "gpt", {"first_content_ms": 1.5, "total_ms": 2.5}, []],
+        ["f", "length", {"prompt": 3}, "gpt", {"first_content_ms": 1.5, "total_ms": 2.5}, [], [], 0],
     ),
     "failed": (
         Failed("upstream_error", "why", "model", True, Usage(completion=1), "gpt"),
-        ["e", "upstream_error", "why", "model", True, {"completion": 1}, "gpt", {}, None, []],
+        ["e", "upstream_error", "why", "model", True, {"completion": 1}, "gpt", {}, None, [], [], 0],
     ),
     "what was tried": (
         Finished("stop", attempts=(Attempt("gpt", "answered", usage=Usage(3, 1), cost=0.5),)),
@@ -69,6 +71,8 @@ FRAMES: dict[str, tuple[Frame, list[Any]]] = {
             "",
             {},
             [{"target": "gpt", "outcome": "answered", "usage": {"prompt": 3, "completion": 1}, "cost": 0.5}],
+            [],
+            0,
         ],
     ),
 }
@@ -211,3 +215,14 @@ def test_here_and_records_come_as_they_went() -> None:
     assert codec.decode_here(codec.encode(here)) == here
     assert codec.decode_record(codec.encode_record(record)) == record
     assert codec.encode_record(record).startswith(b'{"id":"t"'), "strangers read it: JSON"
+
+
+@pytest.mark.parametrize("body", [b'{"type": "x"}', b' {"a":\n [1.50, "\\u0041"]}', b"null"])
+def test_what_came_after_a_call_is_kept_as_it_came_but_for_white_space_around_it(body: bytes) -> None:
+    hook = Hook(platform="elevenlabs", received_at="2026-11-21T10:00:00+00:00", body=Raw(body), type="x")
+
+    data = codec.encode_hook(hook)
+
+    assert bytes(codec.decode_hook(data).body) == body.strip()
+    assert body in data, "strangers read it: JSON"
+    assert codec.decode_hook(data).conversation_id is None

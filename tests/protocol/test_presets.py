@@ -7,7 +7,7 @@ import pytest
 
 from protocol.presets import PRESETS, Preset, key_headers, row
 from protocol.settings import SettingsError, Target, parse
-from protocol.settings_types import Dialect
+from protocol.settings_values import Dialect
 
 MODEL = '[models.m]\ntargets = ["t"]\n\n[targets.t]\nmodel = "x"\n'
 

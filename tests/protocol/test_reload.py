@@ -24,6 +24,7 @@ def told(text: str = "", **environ: str) -> Settings:
         (DESK.replace('"m"', '"other"'), {}),
         ("[turn]\nbudget_s = 3.0", {}),
         ("[breaker]\nopen_s = 9.0", {}),
+        ('[tools.end_call]\nonce = "off"', {}),
         ("[builtin]\nenabled = false", {}),
         ('[upstream]\nurl = "http://h/v1"\nmodel = "m"', {}),
         ("", {"TRUNKLINE_TURN__ON_LOST": "continue"}),
@@ -31,6 +32,18 @@ def told(text: str = "", **environ: str) -> Settings:
 )
 def test_a_process_that_follows_is_as_one_that_starts_now(text: str, environ: dict[str, str]) -> None:
     running, read = told(), told(text, **environ)
+
+    new = renewed(running, read)
+
+    assert new == read != running
+    assert new.digest() == read.digest() != running.digest()
+    assert left_behind(new, read, foreign="worker") == []
+
+
+@pytest.mark.parametrize("text", ["[profiles.vapi]\nguard_s = 6", '[tenants.default]\nprofile = "vapi"'])
+def test_profiles_are_followed_and_show_in_the_hash(text: str) -> None:
+    """Only edges choose by them; yet a worker that has not read the file again is known by its hash alone."""
+    running, read = told(), told(text)
 
     new = renewed(running, read)
 
@@ -47,6 +60,7 @@ def test_a_process_that_follows_is_as_one_that_starts_now(text: str, environ: di
         ("[admin]\nport = 1", ["admin.port"], ["admin.port"]),
         ('[nats]\nprefix = "other"', ["nats.prefix"], ["nats.prefix"]),
         ("[jobs]\nmax_msgs = 1", ["jobs.max_msgs"], ["jobs.max_msgs"]),
+        ("[hooks]\nwindow_s = 1", ["hooks.window_s"], ["hooks.window_s"]),
         ('[telemetry]\nlog_level = "debug"', ["telemetry.log_level"], ["telemetry.log_level"]),
         ('data_dir = "other"', ["data_dir"], ["data_dir"]),
     ],

@@ -17,7 +17,7 @@ from protocol.settings import (
     parse,
 )
 from protocol.settings_source import value_of
-from protocol.settings_types import Words
+from protocol.settings_values import Words
 
 FRONT_DESK = """\
 [models.front-desk]

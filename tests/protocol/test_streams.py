@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from protocol import streams
-from protocol.streams import JobLimits, PubAck, StreamError, Streams
+from protocol.streams import HookLimits, JobLimits, PubAck, StreamError, Streams, hooks_config
 from protocol.subjects import Subjects
 from protocol.wire import Arrived
 from tests.memory_streams import JetStream
@@ -115,6 +115,51 @@ def test_the_records_are_kept_on_disk() -> None:
     config = server.config(NAMES.turns)
     assert (config["storage"], config["retention"], config["discard"]) == ("file", "limits", "old")
     assert config["subjects"] == ["tl.1.turn.>"]
+
+
+def test_what_comes_after_calls_is_kept_on_disk_within_its_limits() -> None:
+    server = Server()
+
+    play(server.streams().hooks(HookLimits(max_age_s=86_400, max_bytes=1 << 20, window_s=1800)))
+
+    config = server.config(NAMES.hooks)
+    assert config["subjects"] == ["tl.1.hook.>"]
+    assert (config["storage"], config["max_age"], config["max_bytes"]) == ("file", 86_400 * 10**9, 1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("window_s", "max_age_s", "known_s"), [(1800, 86_400, 3660), (10, 86_400, 80), (1800, 600, 600)]
+)
+def test_a_body_is_known_again_for_as_long_as_a_signature_of_it_holds(
+    window_s: float, max_age_s: int, known_s: int
+) -> None:
+    """Made as far ahead as is allowed, it holds for twice the window; no stream knows longer than it keeps."""
+    config = hooks_config(NAMES, HookLimits(max_age_s=max_age_s, max_bytes=1, window_s=window_s))
+
+    assert config["duplicate_window"] == known_s * 10**9
+
+
+def test_the_bucket_of_calls_keeps_the_last_of_each_in_memory() -> None:
+    server = Server()
+
+    play(server.streams().calls())
+
+    config = server.config(NAMES.calls_stream)
+    assert config["name"] == "KV_tl_1_CALLS"
+    assert config["subjects"] == ["$KV.tl_1_CALLS.>"]
+    assert (config["storage"], config["discard"], config["max_msgs_per_subject"]) == ("memory", "old", 1)
+    assert config["allow_direct"] is True
+
+
+def test_a_bucket_whose_server_died_is_made_anew_where_that_is_allowed() -> None:
+    server = Server()
+    play(server.streams().calls())
+    server.before = silent(2)
+    server.asked.clear()
+
+    play(server.streams().calls(replace_leaderless=True))
+
+    assert [verb.split(".")[1] for verb in server.asked] == ["INFO", "INFO", "DELETE", "CREATE"]
 
 
 def test_a_refusal_says_what_jetstream_said() -> None:

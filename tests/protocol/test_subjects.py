@@ -24,12 +24,28 @@ TABLE = {
     "a record": (NAMES.turn("acme"), "tl.1.turn.acme"),
     "all records": (NAMES.all_turns, "tl.1.turn.>"),
     "the records' stream": (NAMES.turns, "tl_1_TURNS"),
+    "an amendment": (NAMES.heard("acme", "turn_1"), "tl.1.turn.acme.heard.turn_1"),
+    "what is known of a call": (NAMES.call("acme", "call 1"), "$KV.tl_1_CALLS.acme.21c5c2a600ce3c16f8a2e52382137663"),
+    "its stream": (NAMES.calls_stream, "KV_tl_1_CALLS"),
+    "where it is told": (NAMES.call_answer("e1", 7), "tl.1.edge.e1.call.7"),
+    "what comes after a call": (
+        NAMES.hook("elevenlabs", "conv_1"),
+        "tl.1.hook.elevenlabs.214d6c05cb183e28721dc2a7dc43797d",
+    ),
+    "all of that": (NAMES.all_hooks, "tl.1.hook.>"),
+    "the stream of that": (NAMES.hooks, "tl_1_WEBHOOKS"),
 }
 
 
 @pytest.mark.parametrize(("built", "name"), TABLE.values(), ids=TABLE)
 def test_the_table(built: str, name: str) -> None:
     assert built == name
+
+
+@given(st.text(), st.text())
+def test_no_word_of_a_callers_gets_into_the_name_of_its_call(call_id: str, other: str) -> None:
+    assert matches("$KV.tl_1_CALLS.acme.*", NAMES.call("acme", call_id))
+    assert (NAMES.call("acme", call_id) == NAMES.call("acme", other)) == (call_id == other)
 
 
 tokens = st.from_regex(r"[A-Za-z0-9_-]+", fullmatch=True)

@@ -175,15 +175,20 @@ class Heard:
 class Worker:
     """Answers turns one after the other, on one route."""
 
-    def __init__(self, *choices: Choice | Scripted, made: Route | None = None, **shares: float) -> None:
+    def __init__(self, *choices: Choice | Scripted, made: Route | None = None, **told: Any) -> None:
         listed = [one if isinstance(one, Choice) else choice(one) for one in choices]
-        self.route = made or route(*listed, **shares)
+        self.route = made or route(*listed, **told)
         self.metrics = Metrics()
 
     async def answer(
-        self, *, cancel_s: float | None = None, look: Callable[[Frame], None] = lambda _: None, **fields: Any
+        self,
+        *,
+        cancel_s: float | None = None,
+        cancel_for: ServiceError | None = None,
+        look: Callable[[Frame], None] = lambda _: None,
+        **fields: Any,
     ) -> Heard:
-        """One turn; its caller hangs up after so many seconds."""
+        """One turn; its caller hangs up after so many seconds, or it is stopped for another reason."""
         loop = asyncio.get_running_loop()
         frames: list[tuple[float, Frame]] = []
         spans: list[Any] = []
@@ -203,6 +208,6 @@ class Worker:
         task = asyncio.create_task(runner.run(delivery))
         delivery.stop = task.cancel
         if cancel_s is not None:
-            loop.call_later(cancel_s, delivery.cancel)
+            loop.call_later(cancel_s, delivery.cancel, cancel_for)
         await task
         return Heard(frames, spans, self.metrics)

@@ -226,6 +226,16 @@ async def test_other_shares_begin_anew(session: ClientSession) -> None:
     assert (after.hedges.share, before.hedges.share) == (0.5, 0.1)
 
 
+async def test_new_gates_hold_for_new_turns(session: ClientSession) -> None:
+    models = built(FILE, {}, session)
+    before = models.route_for("front-desk")
+
+    models.replace(settings.parse(FILE + "[tools.end_call]\nnot_before_turn = 2\n", {}))
+
+    assert dict(before.gates) == {}
+    assert [models.route_for(name).gates["end_call"].not_before_turn for name in ("front-desk", "echo-tools")] == [2, 2]
+
+
 async def test_a_turn_keeps_the_route_that_it_began_with(session: ClientSession) -> None:
     models = built(FILE, {}, session)
     route = models.route_for("front-desk")

@@ -10,6 +10,7 @@ import pytest
 from protocol.errors import (
     ContentFiltered,
     ContextTooLong,
+    EmptyAnswer,
     KeyRefused,
     NotReady,
     QuotaGone,
@@ -42,6 +43,7 @@ from workers.targets.upstream_errors import LimitTooLow
 NEXT: list[ServiceError] = [
     UpstreamError("no connection"),
     UpstreamTimeout("too slow"),
+    EmptyAnswer("nothing"),
     RateLimited("429"),
     QuotaGone("nothing left"),
     NotReady("loads"),
@@ -345,6 +347,98 @@ def test_a_target_that_is_not_to_blame_is_not_waited_for(error: type[ServiceErro
 
         assert heard.code == error.code
         assert len(sure.asked) == 1
+
+    play(scene())
+
+
+# --- an empty answer -------------------------------------------------------------------------------
+
+EMPTY = EmptyAnswer("not a word")
+
+
+def test_a_target_alone_that_says_nothing_is_asked_once_more() -> None:
+    async def scene() -> None:
+        alone = target("alone", fails(EMPTY), says("hi"))
+
+        heard = await Worker(alone).answer()
+
+        assert heard.text == "hi"
+        assert heard.ways == [("alone", "empty_answer"), ("alone", "answered")]
+        assert [one.reason for one in heard.attempts] == ["", "empty"]
+
+    play(scene())
+
+
+def test_once_more_after_an_empty_answer_is_once_and_then_the_turn_fails_as_one() -> None:
+    async def scene() -> None:
+        alone = target("alone", fails(EMPTY))
+
+        heard = await Worker(alone).answer()
+
+        assert (heard.code, len(alone.asked)) == ("empty_answer", 2)
+
+    play(scene())
+
+
+def test_the_next_target_is_the_second_try_of_an_empty_answer() -> None:
+    async def scene() -> None:
+        one, two = target("one", fails(EMPTY)), target("two", fails(EMPTY))
+
+        heard = await Worker(one, two).answer()
+
+        assert heard.code == "empty_answer"
+        assert heard.ways == [("one", "empty_answer"), ("two", "empty_answer")]
+
+    play(scene())
+
+
+def test_where_the_next_target_is_down_the_one_that_said_nothing_is_asked_once_more() -> None:
+    async def scene() -> None:
+        one, down = target("one", fails(EMPTY), says("hi")), target("down", fails(UpstreamError("503")))
+
+        heard = await Worker(one, down).answer()
+
+        assert heard.text == "hi"
+        assert heard.ways == [("one", "empty_answer"), ("down", "upstream_error"), ("one", "answered")]
+
+    play(scene())
+
+
+def test_after_an_empty_answer_nobody_waits_for_a_target_that_wants_to_be_asked_later() -> None:
+    async def scene() -> None:
+        busy = target("busy", fails(RateLimited("429", retry_after_s=3.0)))
+
+        heard = await Worker(target("one", fails(EMPTY), says("hi")), busy).answer()
+
+        assert (heard.text, len(busy.asked)) == ("hi", 1)
+        assert heard.first_s() == pytest.approx(0.3, abs=0.01)
+
+    play(scene())
+
+
+def test_the_second_try_of_an_empty_answer_draws_on_the_retry_budget_and_on_the_turns_time() -> None:
+    async def scene() -> None:
+        worker = Worker(choice(target("alone", fails(EMPTY)), BreakerSettings(requests=1000)), retry_share=0.0)
+
+        turns = [await worker.answer() for _ in range(31)]
+        late = await Worker(target("late", fails(EMPTY, after_s=3.0))).answer(budget_ms=3000)
+
+        assert [len(heard.attempts) for heard in turns] == [2] * 31
+        assert turns[29].ways[1] == ("alone", "empty_answer")
+        assert turns[30].ways[1] == ("alone", "retry_budget")
+        assert len(late.attempts) == 1
+
+    play(scene())
+
+
+@pytest.mark.parametrize("error", [LimitTooLow("no room"), ContentFiltered("not that")])
+def test_an_answer_that_may_not_be_is_not_an_empty_one(error: ServiceError) -> None:
+    async def scene() -> None:
+        alone = target("alone", fails(error))
+
+        heard = await Worker(alone).answer()
+
+        assert (heard.code, len(alone.asked)) == (error.code, 1)
 
     play(scene())
 

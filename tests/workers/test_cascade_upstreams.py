@@ -1,15 +1,17 @@
 """The cascade over real connections: what is closed, what is asked, and what is kept for the next turn."""
 
 import asyncio
+import json
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from protocol import settings
-from protocol.messages import Failed, Finished, Frame, Text
+from protocol.messages import Failed, Finished, Frame, Text, Tool, ToolCall, Withheld
 from protocol.spans import Spans
-from tests.workers.fake_upstream import Answer, Exchange, FakeUpstream, chunk, says, upstream
+from tests.workers.fake_upstream import DONE, Answer, Exchange, FakeUpstream, chunk, says, upstream
 from tests.workers.target_jobs import job
 from trunkline.ports import free_port
 from workers.claims import Delivery
@@ -201,3 +203,105 @@ async def test_an_answer_that_breaks_off_is_gone_on_with_by_the_next_target(work
     half, nudge = worker.fakes[1].seen[0].json["messages"][-2:]
     assert half == {"role": "assistant", "content": "one two "}
     assert nudge["role"] == "user"
+
+
+# --- arguments that are no JSON object, in each dialect --------------------------------------------
+
+TOOLS = (Tool("look_up", parameters=b'{"type": "object", "properties": {"id": {"type": "integer"}}}'),)
+
+
+def in_chat(arguments: str) -> str:
+    """A whole answer that is one call."""
+    told = {"index": 0, "id": "c1", "type": "function", "function": {"name": "look_up", "arguments": arguments}}
+    return chunk({"tool_calls": [told]}) + chunk(finish="tool_calls") + DONE
+
+
+def in_messages(arguments: str) -> str:
+    """The same."""
+    block = {"type": "tool_use", "id": "c1", "name": "look_up", "input": {}}
+    piece = {"type": "input_json_delta", "partial_json": arguments}
+    return told(
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        {"type": "content_block_delta", "index": 0, "delta": piece},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}},
+        {"type": "message_stop"},
+    )
+
+
+def in_responses(arguments: str) -> str:
+    """The same."""
+    item = {"type": "function_call", "id": "fc", "call_id": "c1", "name": "look_up", "arguments": arguments}
+    return told(
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {"type": "response.completed", "response": {"status": "completed", "output": [item]}},
+    )
+
+
+def told(*events: dict[str, Any]) -> str:
+    return "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+
+
+def values_of(body: Any) -> Iterator[Any]:
+    """All that is in a body."""
+    yield body
+    for inner in body.values() if isinstance(body, dict) else body if isinstance(body, list) else ():
+        yield from values_of(inner)
+
+
+DIALECTS = {"chat-completions": in_chat, "messages": in_messages, "responses": in_responses}
+SENT = {
+    "chat-completions": {"name": "look_up", "arguments": "{}"},
+    "messages": {"type": "tool_use", "id": "c1", "name": "look_up", "input": {}},
+    "responses": {"type": "function_call", "call_id": "c1", "name": "look_up", "arguments": "{}"},
+}
+"""The call, as the model that made it is shown it."""
+
+
+@pytest.mark.parametrize(("dialect", "calling"), DIALECTS.items(), ids=DIALECTS)
+@pytest.mark.parametrize("arguments", ['{"id":', "17", '"x"', "[1]"])
+async def test_a_model_whose_arguments_are_no_object_is_asked_once_more(
+    worker: Worker, dialect: str, calling: Callable[[str], str], arguments: str
+) -> None:
+    answers = [arguments, '{"id": 7}', arguments, arguments]
+
+    async def calls(exchange: Exchange) -> None:
+        await exchange.begin()
+        await exchange.send(calling(answers.pop(0)))
+        await exchange.end()
+
+    await worker.open(calls, dialect=dialect)
+
+    mended = await worker.answer(check_tools=True, tools=TOOLS)
+
+    made = [frame for frame in worker.frames if isinstance(frame, ToolCall)]
+    assert [(call.index, call.name, call.arguments) for call in made] == [(0, "look_up", '{"id": 7}')]
+    assert [(one.outcome, one.reason) for one in mended.attempts] == [("answered", ""), ("answered", "tool_repair")]
+    again = list(values_of(worker.fakes[0].seen[1].json))
+    assert SENT[dialect] in again
+    assert any(isinstance(text, str) and "its arguments were no JSON object" in text for text in again)
+
+    withheld = await worker.answer(check_tools=True, tools=TOOLS)
+
+    assert not any(isinstance(frame, ToolCall) for frame in worker.frames)
+    assert isinstance(withheld, Finished)
+    assert (withheld.reason, withheld.withheld) == ("stop", (Withheld("look_up", "invalid"),))
+    assert answers == []
+
+
+@pytest.mark.parametrize(("dialect", "calling"), DIALECTS.items(), ids=DIALECTS)
+async def test_where_calls_are_not_checked_such_an_answer_is_broken(
+    worker: Worker, dialect: str, calling: Callable[[str], str]
+) -> None:
+    async def calls(exchange: Exchange) -> None:
+        await exchange.begin()
+        await exchange.send(calling("[1]"))
+        await exchange.end()
+
+    await worker.open(calls, dialect=dialect)
+
+    last = await worker.answer(tools=TOOLS)
+
+    assert isinstance(last, Failed)
+    assert (last.code, "no object" in last.message) == ("upstream_error", True)
+    assert not any(isinstance(frame, ToolCall) for frame in worker.frames)

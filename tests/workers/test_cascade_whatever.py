@@ -9,13 +9,14 @@ from msgspec import Struct
 
 from protocol.errors import (
     ContextTooLong,
+    EmptyAnswer,
     RateLimited,
     ServiceError,
     UnsupportedValue,
     UpstreamError,
     UpstreamRefused,
 )
-from protocol.messages import LAST, Finished, Frame, Reasoning, Refusal, Text, ToolCall
+from protocol.messages import LAST, Finished, Frame, Job, PastCall, Reasoning, Refusal, Text, Tool, ToolCall
 from protocol.settings_types import BreakerSettings
 from tests.virtual_time import play
 from tests.workers.cascade_turns import Heard, Scripted, Step, Worker, choice
@@ -49,7 +50,7 @@ SCRIPTS = st.builds(
     thoughts=st.integers(0, 2),
     words=st.integers(0, 3),
     pause_s=st.sampled_from([0.0, 0.1, 5.0]),
-    end=st.sampled_from(["well", "well", "call", "refusal", *ERRORS]),
+    end=st.sampled_from(["well", "well", "call", "unknown call", "broken call", "refusal", *ERRORS]),
 )
 
 
@@ -86,8 +87,10 @@ def steps_of(script: Script, name: str) -> list[Step]:
     if script.end in ERRORS:
         return [*said, ERRORS[script.end]]
     ends: dict[str, list[Step]] = {
-        "well": [] if script.words else [UpstreamError("empty")],
+        "well": [] if script.words else [EmptyAnswer("empty")],
         "call": [ToolCall(0, name, "f", "{}")],
+        "unknown call": [ToolCall(0, name, "g", "{}")],
+        "broken call": [ToolCall(0, name, "f", '{"x":')],
         "refusal": [Refusal(f"{name} will not")],
     }
     return [*said, *ends[script.end], Finished("stop")]
@@ -117,6 +120,10 @@ async def played(listed: list[Listed], targets: list[Scripted], cancel_s: float 
     return await worker.answer(look=look, cancel_s=cancel_s, budget_ms=BUDGET_MS, total_ms=TOTAL_MS, **fields)
 
 
+def past_calls(job: Job) -> list[PastCall]:
+    return [call for message in job.messages for call in message.tool_calls]
+
+
 def sources(heard: Heard) -> list[str]:
     """The requests that the spoken words are from, in order."""
     found: list[str] = []
@@ -128,15 +135,20 @@ def sources(heard: Heard) -> list[str]:
 
 
 @settings(max_examples=400, deadline=None)
-@given(TARGETS, st.sampled_from(["error", "continue"]), st.none() | st.floats(0.0, 8.0))
-def test_whatever_targets_do(listed: list[Listed], on_lost: str, cancel_s: float | None) -> None:
+@given(TARGETS, st.sampled_from(["error", "continue"]), st.none() | st.floats(0.0, 8.0), st.booleans())
+def test_whatever_targets_do(listed: list[Listed], on_lost: str, cancel_s: float | None, check_tools: bool) -> None:
     targets = [built(at, one) for at, one in enumerate(listed)]
 
-    heard = play(played(listed, targets, cancel_s, on_lost=on_lost))
+    heard = play(played(listed, targets, cancel_s, on_lost=on_lost, check_tools=check_tools, tools=(Tool("f"),)))
 
     frames = [frame for _, frame in heard.frames]
     assert [isinstance(frame, LAST) for frame in frames].count(True) == 1
     assert isinstance(frames[-1], LAST)
+
+    calls = [(frame.name, frame.arguments) for frame in frames if isinstance(frame, ToolCall)]
+    assert not (check_tools and any(call != ("f", "{}") for call in calls))
+    told = [past.arguments for one in targets for asked in one.asked for past in past_calls(asked.job)]
+    assert all(arguments == "{}" for arguments in told)
 
     said_by, asked = sources(heard), [asked for scripted in targets for asked in scripted.asked]
     assert len(said_by) == len(set(said_by)) <= (1 + CONTINUATIONS if on_lost == "continue" else 1)

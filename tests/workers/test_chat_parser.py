@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.errors import ContentFiltered, ContextTooLong, RateLimited, ServiceError, UpstreamError, UpstreamRefused
+from protocol.errors import (
+    ContentFiltered,
+    ContextTooLong,
+    EmptyAnswer,
+    RateLimited,
+    ServiceError,
+    UpstreamError,
+    UpstreamRefused,
+)
 from protocol.messages import Finished, FinishReason, Frame, Reasoning, Refusal, Text, TokenLogprob, ToolCall, Usage
 from tests.workers.fake_upstream import DONE, chunk, says
 from workers.targets.answer_events import MAX_LINE_BYTES
@@ -260,9 +268,9 @@ BROKEN: dict[str, tuple[str | bytes, Outcome]] = {
     "HTML": ("<html>\n\n<body>Welcome: log in</body>", [UpstreamError, "no chat completion"]),
     "JSON of another kind": ('{"models": []}', [UpstreamError, "no chat completion"]),
     "JSON cut short": ('{"choices": [{"mess', [UpstreamError, "no chat completion"]),
-    "an empty answer": (chunk({"content": ""}) + ends(), [UpstreamError, "empty answer"]),
+    "an empty answer": (chunk({"content": ""}) + ends(), [EmptyAnswer, "empty answer"]),
     "a content filter before it": (chunk() + ends("content_filter"), [ContentFiltered, "'content_filter'"]),
-    "only reasoning": (chunk({"reasoning": "hm"}) + ends(), [Reasoning("hm"), UpstreamError, "empty answer"]),
+    "only reasoning": (chunk({"reasoning": "hm"}) + ends(), [Reasoning("hm"), EmptyAnswer, "empty answer"]),
     "reasoning up to the limit": (
         chunk({"reasoning": "hm"}) + ends("max_tokens"),
         [
@@ -333,7 +341,7 @@ WHOLE: dict[str, tuple[str, Outcome]] = {
         [ToolCall(0, "c", "a", "{}"), CALLED],
     ),
     "a refusal": (whole({"content": None, "refusal": "No."}), [Refusal("No."), STOP]),
-    "nothing": (whole({"content": ""}), [UpstreamError, "empty answer"]),
+    "nothing": (whole({"content": ""}), [EmptyAnswer, "empty answer"]),
 }
 
 TAGGED: dict[str, tuple[str, Outcome]] = {
@@ -388,8 +396,8 @@ TAGGED: dict[str, tuple[str, Outcome]] = {
         chunk({"reasoning_content": "hm"}) + says("\n\n", "a"),
         [Reasoning("hm"), Text("a"), STOP],
     ),
-    "nothing but a thought": (says("<think>hm</think>\n"), [Reasoning("hm"), UpstreamError, "empty answer"]),
-    "a thought without an end": (says("<think>", "hm"), [Reasoning("hm"), UpstreamError, "empty answer"]),
+    "nothing but a thought": (says("<think>hm</think>\n"), [Reasoning("hm"), EmptyAnswer, "empty answer"]),
+    "a thought without an end": (says("<think>", "hm"), [Reasoning("hm"), EmptyAnswer, "empty answer"]),
     "white space alone": (says(" ", "\n"), [Text(" \n"), STOP]),
     "its log probabilities go with it": (
         likely("<think>") + likely("hm") + likely("</think>", "Hi") + likely(" you") + ends(),
@@ -625,6 +633,38 @@ def test_one_call_at_most_where_one_was_asked_for() -> None:
     assert read([stream.encode()], parser(max_calls=1)) == [ToolCall(0, "c1", "a", "{}"), CALLED]
 
 
+@pytest.mark.parametrize("arguments", ['{"id":', "17", '"x"', "[1]", "[" * 5000])
+def test_where_calls_are_checked_one_with_arguments_that_are_no_object_is_passed_on_at_the_end(arguments: str) -> None:
+    stream = call(0, "c1", "a", arguments) + call(1, "c2", "b", "{}") + call(2, "c3", "c") + ends("tool_calls")
+    told = parser(calls_are_checked=True)
+    calls = [ToolCall(0, "c1", "a", arguments), ToolCall(1, "c2", "b", "{}"), ToolCall(2, "c3", "c", "{}")]
+
+    assert read(in_pieces(stream.encode(), 999), told) == [*calls, CALLED]
+    assert told.faults == {"tool_call"}
+
+
+CHECKED: dict[str, tuple[str, Outcome]] = {
+    "cut short by the limit": (call(0, "c1", "a", '{"x"') + ends("length"), [LimitTooLow, "cut off by the limit"]),
+    "cut short by the limit behind another": (
+        call(0, "c1", "a", "[1]") + call(1, "c2", "b", '{"x"') + ends("length"),
+        [ToolCall(0, "c1", "a", "[1]"), CALLED],
+    ),
+    "no name": (call(0, "c1", None, "[1]") + ends("tool_calls"), [Fault, "without a name"]),
+    "cut inside a call": (call(0, "c1", "a", '{"x"'), [UpstreamError, "broke off"]),
+}
+
+
+@pytest.mark.parametrize(("stream", "expected"), CHECKED.values(), ids=CHECKED)
+def test_where_calls_are_checked_one_that_was_cut_off_is_still_none(stream: str, expected: Outcome) -> None:
+    *frames, last = read([stream.encode()], parser(calls_are_checked=True))
+    *first, words = expected
+    if isinstance(last, ServiceError):
+        assert [*frames, type(last)] == first
+        assert str(words) in str(last)
+    else:
+        assert [*frames, last] == expected
+
+
 def test_progress_is_what_brings_the_answer_on() -> None:
     """Comments, roles and nonsense keep a connection warm, not a caller."""
     told, seen = parser(), []
@@ -644,14 +684,14 @@ def test_progress_is_what_brings_the_answer_on() -> None:
 THINKS_FIRST: dict[str, tuple[str, Outcome]] = {
     "only the end comes": (says("\nhm", "</think>", "\n\n", "a"), [Reasoning("hm"), Text("a"), STOP]),
     "the server tells them apart": (chunk({"reasoning_content": "hm"}) + says("a"), [Reasoning("hm"), Text("a"), STOP]),
-    "no end": (says("hm"), [Reasoning("hm"), UpstreamError, "empty answer"]),
+    "no end": (says("hm"), [Reasoning("hm"), EmptyAnswer, "empty answer"]),
 }
 
 
 @pytest.mark.parametrize(("stream", "expected"), THINKS_FIRST.values(), ids=THINKS_FIRST)
 def test_a_thought_may_begin_in_the_prompt(stream: str, expected: Outcome) -> None:
     *frames, last = read([stream.encode()], parser(thinks_first=True))
-    told = [type(last), "empty answer"] if isinstance(last, UpstreamError) else [last]
+    told = [type(last), "empty answer"] if isinstance(last, EmptyAnswer) else [last]
     assert [*frames, *told] == expected
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from protocol.errors import (
     ContentFiltered,
     ContextTooLong,
+    EmptyAnswer,
     KeyRefused,
     QuotaGone,
     RateLimited,
@@ -298,9 +299,9 @@ BROKEN: dict[str, tuple[str | bytes, Outcome]] = {
     "HTML": ("<html>\n\n<body>Welcome: log in</body>", [UpstreamError, "no message"]),
     "JSON of another kind": ('{"models": []}', [UpstreamError, "no message"]),
     "JSON cut short": ('{"type": "mess', [UpstreamError, "no message"]),
-    "an empty answer": (says(""), [UpstreamError, "empty answer.*'end_turn'"]),
+    "an empty answer": (says(""), [EmptyAnswer, "empty answer.*'end_turn'"]),
     "a refusal without words": (starts() + text("") + ends("refusal"), [ContentFiltered, "'refusal'"]),
-    "only a thought": (starts() + thought("hm") + ends(), [Reasoning("hm"), UpstreamError, "empty answer"]),
+    "only a thought": (starts() + thought("hm") + ends(), [Reasoning("hm"), EmptyAnswer, "empty answer"]),
     "a thought up to the limit": (
         starts() + thought("hm") + ends("max_tokens"),
         [Reasoning("hm"), LimitTooLow, "its thought used up the limit of tokens"],
@@ -371,7 +372,7 @@ WHOLE: dict[str, tuple[str, Outcome]] = {
         '{"type": "error", "error": {"type": "overloaded_error", "message": "told so"}}',
         [UpstreamError, "told so"],
     ),
-    "nothing": (whole(), [UpstreamError, "empty answer"]),
+    "nothing": (whole(), [EmptyAnswer, "empty answer"]),
     "no stop reason": (whole({"type": "text", "text": "a"}, reason=None), [Text("a"), UpstreamError, "broke off"]),
 }
 
@@ -606,6 +607,20 @@ def test_a_continuation_may_have_nothing_left_to_say() -> None:
 def test_one_call_at_most_where_one_was_asked_for() -> None:
     stream = starts() + call(0, "t1", "a", "{}") + call(1, "t2", "b", "nonsense") + ends("tool_use")
     assert read([stream.encode()], parser(max_calls=1)) == [ToolCall(0, "t1", "a", "{}"), CALLED]
+
+
+@pytest.mark.parametrize("arguments", ['{"id":', "17", '"x"', "[1]"])
+def test_where_calls_are_checked_one_with_arguments_that_are_no_object_is_passed_on(arguments: str) -> None:
+    told = parser(calls_are_checked=True)
+    stream = starts() + call(0, "t1", "a", arguments) + call(1, "t2", "b", "{}")
+    calls = [ToolCall(0, "t1", "a", arguments), ToolCall(1, "t2", "b", "{}")]
+
+    assert read([(stream + ends("tool_use")).encode()], told) == [*calls, CALLED]
+    assert told.faults == {"tool_call"}
+    given = starts() + call(0, "t1", "a", input=[1]) + ends("tool_use")
+    assert read([given.encode()], parser(calls_are_checked=True)) == [ToolCall(0, "t1", "a", "[1]"), CALLED]
+    cut = starts() + call(0, "t1", "a", arguments) + ends("max_tokens")
+    assert [type(item) for item in read([cut.encode()], parser(calls_are_checked=True))] == [LimitTooLow]
 
 
 def test_what_the_prompt_cost_is_known_before_the_answer_is() -> None:

@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.errors import ContentFiltered, ContextTooLong, QuotaGone, RateLimited, ServiceError, UpstreamError
+from protocol.errors import (
+    ContentFiltered,
+    ContextTooLong,
+    EmptyAnswer,
+    QuotaGone,
+    RateLimited,
+    ServiceError,
+    UpstreamError,
+)
 from protocol.messages import Finished, Frame, Reasoning, Refusal, Text, TokenLogprob, ToolCall, Usage
 from workers.targets.answer_events import MAX_LINE_BYTES
 from workers.targets.responses_output import MAX_RUNS
@@ -436,8 +444,8 @@ ENDS: dict[str, tuple[str | bytes, Outcome]] = {
         incomplete("max_output_tokens", usage=USAGE),
         [LimitTooLow, "empty answer.*used up the limit of tokens"],
     ),
-    "an empty answer": (completed(message()), [UpstreamError, "empty answer"]),
-    "only a thought": (thought("hm") + completed(), [Reasoning("hm", "rs_1"), UpstreamError, "empty answer"]),
+    "an empty answer": (completed(message()), [EmptyAnswer, "empty answer"]),
+    "only a thought": (thought("hm") + completed(), [Reasoning("hm", "rs_1"), EmptyAnswer, "empty answer"]),
     "failed": (
         words("a") + event("response.failed", response={"error": {"code": "server_error", "message": "boom"}}),
         [Text("a"), UpstreamError, "boom"],
@@ -524,7 +532,7 @@ WHOLE: dict[str, tuple[str, Outcome]] = {
     "still at work": (whole(status="in_progress"), [UpstreamError, "is in_progress"]),
     "an error": ('{"error": {"message": "no", "code": "insufficient_quota"}}', [QuotaGone, "no"]),
     "something else": ('{"models": []}', [UpstreamError, "no response"]),
-    "nothing": (whole(), [UpstreamError, "empty answer"]),
+    "nothing": (whole(), [EmptyAnswer, "empty answer"]),
 }
 
 ANSWERED: dict[str, Outcome] = {
@@ -791,6 +799,25 @@ def test_a_continuation_may_have_nothing_left_to_say() -> None:
 def test_one_call_at_most_where_one_was_asked_for() -> None:
     stream = ended(call(), 0) + ended(call("now", "nonsense", "call_2"), 1) + completed()
     assert read([stream.encode()], parser(max_calls=1)) == [ToolCall(0, "call_1", "weather", "{}"), CALLED]
+
+
+@pytest.mark.parametrize("arguments", ['{"id":', "17", '"x"', "[1]"])
+def test_where_calls_are_checked_one_with_arguments_that_are_no_object_is_passed_on_at_the_end(arguments: str) -> None:
+    """Some upstreams say of a call that it is whole, and then that a limit cut it off."""
+    told = parser(calls_are_checked=True)
+    broken = begun(call()) + pieces(arguments) + ended(call(arguments=arguments))
+    second = ended(call("now", "{}", "call_2"), 1)
+
+    assert read([(broken + second + completed()).encode()], told) == [
+        ToolCall(0, "call_2", "now", "{}"),
+        ToolCall(1, "call_1", "weather", arguments),
+        CALLED,
+    ]
+    assert told.faults == {"tool_call"}
+    cut = broken + incomplete("max_output_tokens")
+    assert [type(item) for item in read([cut.encode()], parser(calls_are_checked=True))] == [LimitTooLow]
+    at_once = completed(call(arguments=arguments))
+    assert read([at_once.encode()], parser(calls_are_checked=True))[0] == ToolCall(0, "call_1", "weather", arguments)
 
 
 def test_a_thought_may_begin_in_the_prompt() -> None:

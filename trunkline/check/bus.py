@@ -9,14 +9,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from protocol.settings import Settings
-from protocol.streams import JobLimits, StreamError
+from protocol.streams import HookLimits, JobLimits, StreamError
 from protocol.version import own_version
 from protocol.wire import Disconnected
 from trunkline import run_file
 from trunkline.check import server
 from trunkline.check.clock import Reading
 from trunkline.check.findings import Finding, ok, told, unseen
-from trunkline.check.streams import judge_jobs, judge_turns
+from trunkline.check.streams import judge_calls, judge_hooks, judge_jobs, judge_turns
 from trunkline.check.workers import Roll, Worker, judge_workers
 from trunkline.listen import DEFAULT_URL, UNANSWERED, Listener, StreamInfo, listen
 from trunkline.nats_server import answers
@@ -33,6 +33,7 @@ class BusSeen(Struct, frozen=True):
     reached: bool = False
     workers: list[Worker] = []
     readings: list[Reading] = []
+    keeps_hooks: bool = False  # the stream of webhooks is there
 
 
 async def look_at_bus(settings: Settings, run: dict[str, Any]) -> BusSeen:
@@ -78,10 +79,10 @@ async def _look(settings: Settings, listener: Listener, note: str, pids: list[in
     async with asyncio.TaskGroup() as tasks:
         streams = tasks.create_task(_look_at_streams(settings, listener))
         tasks.create_task(_listen(roll))
-    stream_findings, readings = streams.result()
+    seen = streams.result()
     workers = roll.workers
-    findings += stream_findings + judge_workers(settings, workers, own_version(), pids)
-    return BusSeen(findings, reached=True, workers=workers, readings=readings)
+    findings += seen.findings + judge_workers(settings, workers, own_version(), pids)
+    return replace(seen, findings=findings, reached=True, workers=workers)
 
 
 def _pids(run: dict[str, Any]) -> list[int]:
@@ -97,36 +98,44 @@ async def _listen(roll: Roll) -> None:
         await asyncio.sleep(ABSENT_S - HERE_S)
 
 
-async def _look_at_streams(settings: Settings, listener: Listener) -> tuple[list[Finding], list[Reading]]:
+async def _look_at_streams(settings: Settings, listener: Listener) -> BusSeen:
     """Room, streams and consumers, and the server's clock."""
     try:
         return await _judge_streams(settings, listener)
     except StreamError as error:
-        return [told(SECTION, "jetstream", "fail", str(error), f"switch JetStream on, as in {server.CONFIG}")], []
+        return BusSeen([told(SECTION, "jetstream", "fail", str(error), f"switch JetStream on, as in {server.CONFIG}")])
     except UNANSWERED as error:
         why = str(error) or type(error).__name__
         cure = "see the server's log: it may be starting, or forbid this user $JS.API.>"
-        return [unseen(SECTION, "jetstream", f"JetStream does not answer ({why})", cure)], []
+        return BusSeen([unseen(SECTION, "jetstream", f"JetStream does not answer ({why})", cure)])
 
 
-async def _judge_streams(settings: Settings, listener: Listener) -> tuple[list[Finding], list[Reading]]:
+async def _judge_streams(settings: Settings, listener: Listener) -> BusSeen:
     limits = JobLimits(settings.jobs.max_msgs, settings.jobs.max_bytes, settings.jobs.max_age_s)
     subjects, pools = listener.subjects, _pools(settings)
     account = await listener.ask("INFO")
     asked = datetime.now(UTC)
     turns = await listener.stream(subjects.turns)
     readings = _readings(turns, asked)
+    takes_hooks = settings.hooks.elevenlabs_secret_env is not None
+    hooks = await listener.stream(subjects.hooks) if takes_hooks else None
     jobs = dict(zip(pools, await _each(listener.stream(subjects.jobs_stream(pool)) for pool in pools), strict=True))
     found = server.judge_room(
         account,
         jobs_missing=sum(info is None for info in jobs.values()),
         jobs_bytes=limits.max_bytes,
         turns_missing=turns is None,
+        hooks_bytes=settings.hooks.max_bytes if takes_hooks and hooks is None else 0,
     )
     for pool, info in jobs.items():
         consumers = await listener.consumers(info.name) if info else []
         found += judge_jobs(subjects, pool, limits, info, consumers)
-    return [*found, *judge_turns(subjects, turns)], readings
+    found += judge_turns(subjects, turns)
+    found += judge_calls(subjects, await listener.stream(subjects.calls_stream))
+    if takes_hooks:
+        kept = HookLimits(settings.hooks.max_age_s, settings.hooks.max_bytes, settings.hooks.window_s)
+        found += judge_hooks(subjects, kept, hooks)
+    return BusSeen(found, readings=readings, keeps_hooks=hooks is not None)
 
 
 def _pools(settings: Settings) -> list[str]:

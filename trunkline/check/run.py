@@ -8,22 +8,26 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from edge.signature import secrets_of
 from protocol.settings import Settings, SettingsError, check_exposure, load
 from trunkline import run_file
 from trunkline.check import clock
 from trunkline.check.bus import SECTION as NATS
 from trunkline.check.bus import BusSeen, look_at_bus
-from trunkline.check.findings import Finding, ok, told, unseen
+from trunkline.check.findings import Finding, ok, told, unseen, warn
 from trunkline.check.machine import DATA, FILES, PORTS, judge_files, look_at_data, look_at_ports, open_files_limit
 from trunkline.check.processes import EDGES, is_alive, look_at_processes
+from trunkline.check.profiles import SECTION as PROFILES
+from trunkline.check.profiles import judge_profiles
 from trunkline.check.sizes import number
 from trunkline.check.targets import SECTION as TARGETS
 from trunkline.check.targets import TargetSeen, judge_keys, look_at_targets
 from trunkline.check.workers import serving
 from trunkline.children import check_admin_port
+from workers import prompts
 
 CONFIGURATION = "configuration"
-SECTIONS = (CONFIGURATION, NATS, "streams", "workers", EDGES, TARGETS, PORTS, clock.SECTION, FILES, DATA)
+SECTIONS = (CONFIGURATION, PROFILES, NATS, "streams", "workers", EDGES, TARGETS, PORTS, clock.SECTION, FILES, DATA)
 BOUND_S = 20.0  # of a section: each step in it has a shorter one
 
 T = TypeVar("T")
@@ -62,6 +66,8 @@ async def _check(settings: Settings, environ: Mapping[str, str], *, spend: bool)
     readings = [*bus.readings, *(reading for seen in targets for reading in seen.readings)]
     findings = [
         *_configuration(settings, environ),
+        *judge_webhooks(settings, environ, keeps_them=bus.keeps_hooks),
+        *judge_profiles(settings),
         *bus.findings,
         *(processes if bus.reached or run else []),  # where no line runs, nobody asks about its edges
         *_targets(settings, environ, targets, bus),
@@ -81,11 +87,23 @@ def _configuration(settings: Settings, environ: Mapping[str, str]) -> list[Findi
         check_exposure(settings)
     except SettingsError as error:
         found.append(told(CONFIGURATION, "exposure", "fail", str(error), "set TRUNKLINE_API_KEYS"))
+    found += [told(CONFIGURATION, "prompts", "fail", str(error), "correct it") for error in prompts.wrong(settings)]
     try:
         check_admin_port(settings)
     except SettingsError as error:
         found.append(told(CONFIGURATION, "admin", "warn", str(error), "unset TRUNKLINE_ADMIN__PORT"))
     return found
+
+
+def judge_webhooks(settings: Settings, environ: Mapping[str, str], *, keeps_them: bool) -> list[Finding]:
+    """The secret that an edge started here would lack. `keeps_them`: an edge with that secret has made their stream."""
+    try:
+        secrets_of(settings.hooks, environ)
+    except SettingsError as error:
+        finding = told(CONFIGURATION, "webhooks", "fail", str(error), "export it")
+        cure = f"nothing, unless an edge is to be started from here: {finding.cure}"
+        return [warn(CONFIGURATION, "webhooks", f"{finding.text} here", cure) if keeps_them else finding]
+    return []
 
 
 def _source(environ: Mapping[str, str]) -> str:

@@ -3,13 +3,24 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from protocol.streams import SCHEMA, JobLimits, consumer_config, consumer_of, jobs_config, schema_of, turns_config
+from protocol.streams import (
+    SCHEMA,
+    HookLimits,
+    JobLimits,
+    calls_config,
+    consumer_config,
+    consumer_of,
+    hooks_config,
+    jobs_config,
+    schema_of,
+    turns_config,
+)
 from protocol.subjects import Subjects
 from trunkline.check.findings import Finding, fail, ok, warn
 from trunkline.check.sizes import size
 from trunkline.listen import StreamInfo
 
-SECTION, TURNS = "streams", "TURNS"
+SECTION, TURNS, CALLS, HOOKS = "streams", "TURNS", "CALLS", "WEBHOOKS"
 BOUNDS = {"max_msgs", "max_bytes", "max_age", "duplicate_window", "num_replicas"}  # another value still works
 NANOSECONDS = {"max_age", "duplicate_window", "ack_wait"}
 NEARLY_FULL = 0.8
@@ -61,6 +72,26 @@ def judge_turns(subjects: Subjects, info: StreamInfo | None) -> list[Finding]:
         *_settings(TURNS, info, differences(turns_config(subjects), info.config)),
     ]
     return found or [ok(SECTION, TURNS, f"{info.state.messages} records, {size(info.state.bytes)}")]
+
+
+def judge_calls(subjects: Subjects, info: StreamInfo | None) -> list[Finding]:
+    """The bucket of what calls need from turn to turn; turns go on without."""
+    if info is None:
+        return [_missing(CALLS, subjects.calls_stream, "start an edge: it makes the stream")]
+    found = [*_schema(CALLS, info), *_settings(CALLS, info, differences(calls_config(subjects), info.config))]
+    return found or [ok(SECTION, CALLS, f"{info.state.messages} calls, {size(info.state.bytes)}")]
+
+
+def judge_hooks(subjects: Subjects, limits: HookLimits, info: StreamInfo | None) -> list[Finding]:
+    """The stream of what platforms send after calls."""
+    if info is None:
+        return [_missing(HOOKS, subjects.hooks, "start an edge: it makes the stream")]
+    found = _schema(HOOKS, info)
+    if wrong := differences(hooks_config(subjects, limits), info.config):
+        level = warn if {difference.key for difference in wrong} <= BOUNDS else fail
+        cure = f"change it with `nats stream edit {info.name}`; made anew, it would be empty"
+        found.append(level(SECTION, HOOKS, "; ".join(map(str, wrong)), cure))
+    return found or [ok(SECTION, HOOKS, f"{info.state.messages} webhooks, {size(info.state.bytes)}")]
 
 
 def _missing(name: str, stream: str, cure: str) -> Finding:

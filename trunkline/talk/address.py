@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from protocol.settings import Settings, SettingsError
 from protocol.settings_source import value_of
-from protocol.settings_types import HttpUrl
+from protocol.settings_values import HttpUrl
 from trunkline import run_file
 
 KEY = re.compile(r"[!-~]+")

@@ -4,6 +4,7 @@ from typing import Any
 
 from protocol.messages import TurnRecord
 from trunkline.talk.turn import Turn
+from trunkline.turns.summary import money
 
 SEPARATOR = " · "
 REASONS = {"length": "cut at its length limit", "content_filter": "ended by a content filter"}
@@ -39,6 +40,8 @@ def as_json(turn: Turn, record: TurnRecord | None) -> dict[str, Any]:
         "tokens_per_s": round(turn.tokens_per_s, 1) if turn.tokens_per_s is not None else None,
         "queue_ms": record.queue_ms if record else None,
         "cancel_ms": record.cancel_ms if record else None,
+        "unheard_tokens": record.unheard if record else None,
+        "unheard_cost": record.unheard_cost if record else None,
         "worker": record.worker if record else None,
         "turn": turn.turn_id or (record.id if record else None),
         "trace": trace_of(turn, record),
@@ -67,7 +70,15 @@ def _ending(turn: Turn, record: TurnRecord | None) -> str:
         return "interrupted before a worker had it"
     if record.cancel_ms is None:
         return "interrupted when the model had finished" if record.finish_reason else "interrupted"
-    return f"interrupted, upstream stopped in {ms(record.cancel_ms)}"
+    return f"interrupted, upstream stopped in {ms(record.cancel_ms)}{_unheard(record)}"
+
+
+def _unheard(record: TurnRecord) -> str:
+    """What was generated and not sent, and what that cost, where there is something."""
+    if not record.unheard:
+        return ""
+    cost = "" if record.unheard_cost is None else f" (cost {money(record.unheard_cost)})"
+    return f", {record.unheard} token{'' if record.unheard == 1 else 's'} unheard{cost}"
 
 
 def _rounded(seconds: float) -> float:

@@ -15,7 +15,7 @@ class Turn(Struct, kw_only=True):
     """Times in seconds of one clock; None: it never came so far."""
 
     began: float
-    first_at: float | None = None  # content or a tool call: reasoning is not heard
+    first_at: float | None = None  # content or a tool call: neither reasoning nor white space is heard
     last_at: float | None = None
     ended: float = 0.0
     text: str = ""
@@ -36,7 +36,7 @@ class Turn(Struct, kw_only=True):
                 self.turn_id, self.trace_id = turn_id, trace_id
             case Said(text):
                 self.text += text
-                self._content(now)
+                self._content(now, is_heard=not text.isspace())
             case Declined(text):
                 self.refusal += text
                 self._content(now)
@@ -60,10 +60,10 @@ class Turn(Struct, kw_only=True):
             return None
         return (self.tokens - 1) / (self.last_at - self.first_at)
 
-    def _content(self, now: float) -> None:
+    def _content(self, now: float, *, is_heard: bool = True) -> None:
         self.pieces += 1
         self.last_at = now
-        if self.first_at is None:
+        if self.first_at is None and is_heard:
             self.first_at = now
 
 

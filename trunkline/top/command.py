@@ -13,7 +13,7 @@ from rich.console import Console
 from protocol import process
 from protocol.settings import Settings, SettingsError
 from protocol.settings_source import value_of
-from protocol.settings_types import HttpUrl
+from protocol.settings_values import HttpUrl
 from protocol.wire import Disconnected
 from trunkline import run_file
 from trunkline.listen import DEFAULT_URL, listen

@@ -1,8 +1,6 @@
 """`trunkline turns`: how it runs, and what it prints."""
 
 import asyncio
-import logging
-import os
 import select
 import signal
 import sys
@@ -18,11 +16,11 @@ from rich.text import Text
 from protocol import process
 from protocol.messages import TurnRecord
 from protocol.settings import Settings, SettingsError
-from protocol.wire import Disconnected
 from trunkline import run_file
-from trunkline.listen import UNANSWERED, listen
+from trunkline.listen import listen
 from trunkline.turns import forms
-from trunkline.turns.reading import NoStream, Reading
+from trunkline.turns.looking import looked
+from trunkline.turns.reading import Reading
 from trunkline.turns.summary import Summary, Tally, sentence
 from trunkline.turns.wanted import Since, Wanted
 
@@ -50,23 +48,7 @@ class Order(Struct, frozen=True, kw_only=True):
 def turns(settings: Settings, order: Order) -> int:
     """Print what is wanted; the exit code. Raises SettingsError: `order` makes no sense."""
     order = order.checked()
-    logging.basicConfig(handlers=[logging.NullHandler()])  # nothing else writes between the lines
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that knows ASCII alone
-    try:
-        return asyncio.run(_run(settings, order))
-    except BrokenPipeError:  # whoever read has read enough; nothing more is written, at the exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except NoStream as error:
-        cure = "start an edge on it with `trunkline up`, or set TRUNKLINE_NATS__URL or __PREFIX to those of a line"
-        return process.end(process.UNREACHABLE, f"this NATS keeps no turn records (stream {error}); {cure}")
-    except process.NoJetStream as error:
-        return process.end(process.UNREACHABLE, str(error))
-    except Disconnected as error:
-        return process.end(process.UNREACHABLE, f"{error}; {run_file.NO_LINE}")
-    except UNANSWERED as error:
-        said = str(error) or "it did not answer in time"
-        return process.end(process.UNREACHABLE, f"JetStream broke off: {said}; try again, or see `trunkline check`")
+    return looked(lambda: _run(settings, order))
 
 
 async def _run(settings: Settings, order: Order) -> int:

@@ -121,6 +121,10 @@ def _cost(record: TurnRecord) -> str:
     return UNKNOWN if record.cost is None else money(record.cost)
 
 
+def _heard(record: TurnRecord) -> str:
+    return f"{record.heard.heard_words} of {record.heard.said_words}" if record.heard else ""
+
+
 def _tried(attempts: Iterable[Attempt]) -> str:
     return " ".join(f"{attempt.target}:{attempt.reason or attempt.outcome}" for attempt in attempts)
 
@@ -136,7 +140,9 @@ COLUMNS = (
     Column("cost", _cost, 8, 106, "right"),
     Column("error", lambda record: record.error or "", 20, 128),
     Column("call", lambda record: record.call_id or "", 16, 146),
-    Column("trace", lambda record: record.trace_id or UNKNOWN, 32, 180),
+    Column("heard", _heard, 10, 158, "right"),
+    Column("trace", lambda record: record.trace_id or UNKNOWN, 32, 192),
+    Column("profile", lambda record: record.profile, 10, 204),
 )
 FIELDS: dict[str, Callable[[TurnRecord], object]] = {
     "started_at": lambda record: record.started_at,
@@ -164,4 +170,13 @@ FIELDS: dict[str, Callable[[TurnRecord], object]] = {
     "reasoning_tokens": lambda record: record.usage.reasoning,
     "estimated": lambda record: record.usage.estimated,
     "cost": lambda record: record.cost,
+    "profile": lambda record: record.profile,
+    "language": lambda record: record.language,
+    "spoken_by_edge": lambda record: len(record.spoken_by_edge),
+    "withheld": lambda record: " ".join(f"{withheld.tool}:{withheld.reason}" for withheld in record.withheld),
+    "leaked": lambda record: record.leaked,
+    "unheard_tokens": lambda record: record.unheard,
+    "unheard_cost": lambda record: record.unheard_cost,
+    "said_words": lambda record: record.heard.said_words if record.heard else None,
+    "heard_words": lambda record: record.heard.heard_words if record.heard else None,
 }

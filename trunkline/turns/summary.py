@@ -21,6 +21,11 @@ class Summary(Struct, frozen=True, kw_only=True):
     completion_tokens: int
     estimated: int  # turns whose tokens were counted here, or some of them
     cost: float | None
+    unheard_tokens: int  # generated, and never sent to a caller who had hung up
+    unheard_cost: float | None
+    cut: int  # turns of which the caller has not heard all that was sent, as far as histories show
+    said_words: int  # of these turns
+    heard_words: int
 
 
 class Tally:
@@ -31,6 +36,8 @@ class Tally:
         self._first_ms: list[float] = []
         self._prompt = self._cached = self._completion = self._estimated = 0
         self._costs: list[float] = []
+        self._unheard = self._cut = self._said_words = self._heard_words = 0
+        self._unheard_costs: list[float] = []
 
     def add(self, records: Iterable[TurnRecord]) -> None:
         """Some more."""
@@ -45,6 +52,16 @@ class Tally:
             self._estimated += any(usage.estimated for usage in spent)
             if record.cost is not None:
                 self._costs.append(record.cost)
+            self._add_unheard(record)
+
+    def _add_unheard(self, record: TurnRecord) -> None:
+        self._unheard += record.unheard or 0
+        if record.unheard_cost is not None:
+            self._unheard_costs.append(record.unheard_cost)
+        if record.heard is not None:
+            self._cut += 1
+            self._said_words += record.heard.said_words
+            self._heard_words += record.heard.heard_words
 
     def summary(self) -> Summary:
         """Of all until now."""
@@ -56,8 +73,17 @@ class Tally:
             cached_tokens=self._cached,
             completion_tokens=self._completion,
             estimated=self._estimated,
-            cost=round(sum(self._costs), 9) if self._costs else None,
+            cost=_sum(self._costs),
+            unheard_tokens=self._unheard,
+            unheard_cost=_sum(self._unheard_costs),
+            cut=self._cut,
+            said_words=self._said_words,
+            heard_words=self._heard_words,
         )
+
+
+def _sum(costs: list[float]) -> float | None:
+    return round(sum(costs), 9) if costs else None
 
 
 def _spent(record: TurnRecord) -> list[Usage]:
@@ -75,7 +101,15 @@ def sentence(summary: Summary) -> str:
     tokens = f"tokens {summary.prompt_tokens} in{cached}, {summary.completion_tokens} out"
     counted = f" (of {summary.estimated} estimated)" if summary.estimated else ""
     cost = "" if summary.cost is None else f"; cost {money(summary.cost)}"
-    return f"{turns}; {waited}; {tokens}{counted}{cost}"
+    return f"{turns}; {waited}; {tokens}{counted}{cost}{_unheard(summary)}"
+
+
+def _unheard(summary: Summary) -> str:
+    """What callers who interrupted did not hear, where there is something."""
+    cost = "" if summary.unheard_cost is None else f" (cost {money(summary.unheard_cost)})"
+    unsent = f"; {summary.unheard_tokens} tokens for callers who had left{cost}" if summary.unheard_tokens else ""
+    cut = f"; {summary.heard_words} of {summary.said_words} words heard in {summary.cut} cut" if summary.cut else ""
+    return unsent + cut
 
 
 def money(cost: float) -> str:

@@ -20,6 +20,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     outcomes: tuple[Outcome, ...] = ()
     model: str | None = None
     tenant: str | None = None
+    profile: str | None = None
     call: str | None = None
     target: str | None = None  # tried or passed over; it need not have answered
     slower_than_s: float | None = None  # to the first content, or to the end where none came
@@ -32,6 +33,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
             and not (self.errors and record.outcome in NO_ERROR)
             and self.model in (None, record.model)
             and self.tenant in (None, record.tenant)
+            and self.profile in (None, record.profile)
             and self.call in (None, record.call_id)
             and (self.target is None or self.target in targets_of(record))
             and (self.slower_than_s is None or _waited_ms(record) > self.slower_than_s * 1000)

@@ -12,6 +12,7 @@ from protocol.settings import BUILTIN_MODELS, Settings
 from protocol.settings_types import PASS_THROUGH, BreakerSettings, Model
 from workers.breaker import Breaker
 from workers.hedge import HedgeBudget, Latencies
+from workers.prompts import Prompt, prompt_of
 from workers.retries import RetryBudget
 from workers.routes import Choice, Route, route
 from workers.targets.chat_completions import ChatCompletions
@@ -95,16 +96,23 @@ class Models:
         self.replace(told)
 
     def replace(self, told: Settings) -> None:
-        """Answer by these settings from now on. What is known of a target that stays as it is, stays known."""
+        """Answer by these settings from now on. What is known of a target that stays as it is, stays known.
+
+        Raises:
+            SettingsError: a prompt is no template; nothing has changed.
+        """
+        prompts = {name: prompt_of(told, name) for name in told.models}
         upstreams = build_upstreams(told, self._environ, self._session, self._on_fault)
         before, self._known = self._known, {name: self._known_of(name, told) for name in upstreams}
         self._budgets = {name: self._budgets_of(name, model) for name, model in told.models.items()}
         self._told = told
         self._routes = {
-            name: self._route(name, model, upstreams) for name, model in told.models.items() if model.targets
+            name: self._route(name, model, upstreams, prompts[name])
+            for name, model in told.models.items()
+            if model.targets
         }
         if told.builtin.enabled:
-            self._routes |= {name: route(Choice(Echo(name))) for name in BUILTIN_MODELS}
+            self._routes |= {name: route(Choice(Echo(name)), gates=told.tools) for name in BUILTIN_MODELS}
         self._report(before)
 
     @property
@@ -124,10 +132,10 @@ class Models:
             return found
         return found._replace(choices=tuple(_asked_for(choice, model) for choice in found.choices))
 
-    def _route(self, name: str, model: Model, upstreams: Mapping[str, Upstream]) -> Route:
+    def _route(self, name: str, model: Model, upstreams: Mapping[str, Upstream], prompt: Prompt | None) -> Route:
         budgets = self._budgets[name]
         choices = tuple(self._choice(upstreams[target], self._known[target]) for target in model.targets)
-        return Route(choices, budgets.retries, budgets.hedges)
+        return Route(choices, budgets.retries, budgets.hedges, self._told.tools, prompt)
 
     def _choice(self, upstream: Upstream, known: Known) -> Choice:
         told, _ = known.told

@@ -62,6 +62,7 @@ class ChatCompletions:
             key=key,
             may_be_empty=bool(job.said),
             max_calls=1 if job.parallel_tool_calls is False else None,
+            calls_are_checked=job.check_tools,
             thinks_first=told.thinks_first and not (job.said and told.prefill),
             is_data=job.response_format is not None and job.response_format.kind != "text",
         )

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from protocol.errors import ServiceError, UpstreamError
-from protocol.messages import Finished, FinishReason, Frame, Text, Usage
+from protocol.errors import UpstreamError
+from protocol.messages import FinishReason, Frame, Text
 from workers.targets import upstream_errors
-from workers.targets.answer_events import AnswerEvents
+from workers.targets.answer_parser import DONE, SPEECH_BYTES, AnswerParser
 from workers.targets.chat_chunk import (
     Choice,
     Chunk,
@@ -25,10 +25,7 @@ from workers.targets.chat_chunk import (
     only_text,
     usage_of,
 )
-from workers.targets.spoken import Spoken
-from workers.targets.tool_calls import CallCollector, Fragment
-
-SPEECH_BYTES = 16 << 10  # far below what a frame may hold
+from workers.targets.tool_calls import Fragment
 
 REASONS: dict[str, FinishReason] = {
     "length": "length",
@@ -46,67 +43,11 @@ BROKEN_REASONS = frozenset({"error", "insufficient_system_resource"})  # OpenRou
 NO_REASON = frozenset({"", "null"})  # in every chunk of some upstreams
 
 
-class ChatParser:
-    """Feed it bytes, take frames; `end()` gives the last ones.
+class ChatParser(AnswerParser):
+    """See `AnswerParser`."""
 
-    `may_be_empty`: a continuation may find nothing left to say. `max_calls`: tool calls beyond it are dropped.
-    `thinks_first`: its content begins in the middle of a thought. `is_data`: JSON was asked for. `key` is kept out of
-    what an upstream's error says.
-    """
-
-    def __init__(
-        self,
-        *,
-        job_id: str,
-        target: str = "",
-        key: str | None = None,
-        may_be_empty: bool = False,
-        max_calls: int | None = None,
-        thinks_first: bool = False,
-        is_data: bool = False,
-    ) -> None:
-        self._target = target
-        self._key = key
-        self._may_be_empty = may_be_empty
-        self._events = AnswerEvents(target=target)
-        self._spoken = Spoken(thinks_first=thinks_first, is_data=is_data)
-        self._calls = CallCollector(job_id=job_id, limit=max_calls)
-        self._reason: str | None = None
-        self._understood = False
-        self.done = False  # [DONE] was read: nothing after it counts
-        self.skipped = 0  # events that could not be read
-        self.faults: set[str] = set()  # kinds of what was wrong and could be lived with
-        self.usage: Usage | None = None  # as the upstream told it
-
-    @property
-    def said_chars(self) -> int:
-        """Of every kind of frame, for an estimate."""
-        return self._spoken.said_chars
-
-    @property
-    def thought_chars(self) -> int:
-        """Of reasoning, which is among them."""
-        return self._spoken.thought_chars
-
-    @property
-    def stray_end(self) -> bool:
-        """A thought ended that never began, as far as the upstream's content goes: it was spoken."""
-        return self._spoken.stray_end
-
-    @property
-    def finished(self) -> bool:
-        """A finish reason was read: what may follow is usage."""
-        return self._reason is not None
-
-    @property
-    def answering(self) -> bool:
-        """Content has come, or a tool call has begun."""
-        return self._spoken.audible or self._calls.begun > 0
-
-    @property
-    def progress(self) -> int:
-        """Grows with everything that brings the answer on: not with comments, roles or what could not be read."""
-        return self.said_chars + self._calls.begun + (self._reason is not None)
+    ending = "a finish reason"
+    form = "chat completion"
 
     def speech(self, data: bytes) -> str:
         """The text of a read that holds whole events of text and nothing else, as nearly every one does in the middle
@@ -127,56 +68,11 @@ class ChatParser:
         self._spoken.heard(speech)
         return speech
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that are whole now; never the last one. To be read to its end before more is fed.
+    def _our_reason(self) -> FinishReason | None:
+        return REASONS.get(self._reason or "")
 
-        Raises:
-            ServiceError: the upstream reports one, or answers what nobody can use.
-        """
-        return self._read(self._events.feed(data))
-
-    def end(self) -> Iterator[Frame]:
-        """What is left when the upstream has said all that it will say: the last frame is `Finished`.
-
-        Raises:
-            ServiceError: that was no whole answer.
-        """
-        yield from self._read(self._events.end())
-        yield from self._spoken.release()
-        if self._reason is None:
-            raise UpstreamError(f"target {self._target!r} {self._how_it_broke_off()}")
-        if not (self._spoken.audible or self._may_be_empty):
-            raise self._nothing()
-        yield Finished(self._last_reason(), self.usage or Usage())
-
-    def _read(self, events: Iterator[bytes]) -> Iterator[Frame]:
-        """Frames of events, until [DONE]."""
-        for event in events:
-            if self.done:
-                self.faults.add("after_its_end")
-                return
-            yield from self._event(event)
-
-    def _nothing(self) -> ServiceError:
-        return upstream_errors.from_nothing(
-            REASONS.get(self._reason or ""),
-            f"finish reason {self._reason!r}",
-            target=self._target,
-            has_thought=bool(self.thought_chars or (self.usage and self.usage.reasoning)),
-            has_called=self._calls.begun > 0,
-        )
-
-    def _how_it_broke_off(self) -> str:
-        if self._understood:
-            return "broke off: its answer ended without a finish reason"
-        return "answered something that is no chat completion"
-
-    def _last_reason(self) -> FinishReason:
-        """`tool_calls` where there are calls, and nowhere else."""
-        if self._calls.sent:
-            return "tool_calls"
-        reason = REASONS.get(self._reason or "", "stop")
-        return "stop" if reason == "tool_calls" or not self._spoken.audible else reason
+    def _end_words(self) -> str:
+        return f"finish reason {self._reason!r}"
 
     def _event(self, data: bytes) -> Iterator[Frame]:
         chunk = decoded(data)
@@ -188,7 +84,7 @@ class ChatParser:
                 yield Text(text)
             else:
                 yield from self._chunk(chunk)
-        elif data.strip() == b"[DONE]":
+        elif data.strip() == DONE:
             self.done = True
         elif not data or data.isspace():
             return
@@ -199,11 +95,6 @@ class ChatParser:
             yield from self._read(iter(data.split(b"\n")))
         else:
             self.skipped += 1
-
-    @property
-    def _may_just_speak(self) -> bool:
-        """Nothing that has come before says what is to be done with text."""
-        return self._reason is None and not self._calls.sent
 
     def _chunk(self, chunk: Chunk) -> Iterator[Frame]:
         if chunk.error:

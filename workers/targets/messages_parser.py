@@ -11,17 +11,13 @@ from collections.abc import Iterator
 
 import msgspec
 
-from protocol.errors import ServiceError, UpstreamError
-from protocol.messages import Finished, FinishReason, Frame, Reasoning, Text, Usage
+from protocol.messages import FinishReason, Frame, Reasoning, Text
 from workers.targets import upstream_errors
-from workers.targets.answer_events import AnswerEvents
+from workers.targets.answer_parser import DONE, SPEECH_BYTES, AnswerParser
 from workers.targets.messages_event import Block, Delta, Event, decoded, mended, only_text, usage_in, usage_of
-from workers.targets.spoken import Spoken
-from workers.targets.tool_calls import CallCollector, Fragment
+from workers.targets.tool_calls import Fragment
 
-SPEECH_BYTES = 16 << 10  # far below what a frame may hold
 OUTPUT = "output_tokens"
-DONE = b"[DONE]"  # some gateways end every stream with it
 EVENT_LINE = b"event: content_block_delta\n"  # before the data of a text; some upstreams leave it out
 
 REASONS: dict[str, FinishReason] = {
@@ -34,69 +30,16 @@ REASONS: dict[str, FinishReason] = {
 tools that run at Anthropic: none is offered."""
 
 
-class MessagesParser:
-    """Feed it bytes, take frames; `end()` gives the last ones.
+class MessagesParser(AnswerParser):
+    """See `AnswerParser`."""
 
-    `may_be_empty`: a continuation may find nothing left to say. `max_calls`: tool calls beyond it are dropped.
-    `thinks_first`: its content begins in the middle of a thought. `is_data`: JSON was asked for. `key` is kept out of
-    what an upstream's error says.
-    """
+    ending = "a stop reason"
+    form = "message"
+    after_end = (DONE,)
 
-    def __init__(
-        self,
-        *,
-        job_id: str,
-        target: str = "",
-        key: str | None = None,
-        may_be_empty: bool = False,
-        max_calls: int | None = None,
-        thinks_first: bool = False,
-        is_data: bool = False,
-    ) -> None:
-        self._target = target
-        self._key = key
-        self._may_be_empty = may_be_empty
-        self._events = AnswerEvents(target=target)
-        self._spoken = Spoken(thinks_first=thinks_first, is_data=is_data)
-        self._calls = CallCollector(job_id=job_id, limit=max_calls)
+    def _begin(self) -> None:
         self._inputs: dict[int | None, str] = {}  # by a tool block's index: the arguments that came with its beginning
         self._figures: dict[str, object] = {}  # of `usage`, the latest ones
-        self._reason: str | None = None
-        self._understood = False
-        self.done = False  # `message_stop` was read: nothing after it counts
-        self.skipped = 0  # events that could not be read
-        self.faults: set[str] = set()  # kinds of what was wrong and could be lived with
-        self.usage: Usage | None = None  # as the upstream told it; before the end it knows the prompt alone
-
-    @property
-    def said_chars(self) -> int:
-        """Of every kind of frame, for an estimate."""
-        return self._spoken.said_chars
-
-    @property
-    def thought_chars(self) -> int:
-        """Of reasoning, which is among them."""
-        return self._spoken.thought_chars
-
-    @property
-    def stray_end(self) -> bool:
-        """A thought ended that never began, as far as the upstream's content goes: it was spoken."""
-        return self._spoken.stray_end
-
-    @property
-    def finished(self) -> bool:
-        """A stop reason was read: nothing that may follow is said."""
-        return self._reason is not None
-
-    @property
-    def answering(self) -> bool:
-        """Content has come, or a tool call has begun."""
-        return self._spoken.audible or self._calls.begun > 0
-
-    @property
-    def progress(self) -> int:
-        """Grows with everything that brings the answer on: not with pings, beginnings or what could not be read."""
-        return self._spoken.said_chars + self._calls.begun + (self._reason is not None)
 
     def speech(self, data: bytes) -> str:
         """The text of a read that holds whole events of text and nothing else, as nearly every one does in the middle
@@ -118,62 +61,11 @@ class MessagesParser:
         self._spoken.heard(speech)
         return speech
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that are whole now; never the last one. To be read to its end before more is fed.
+    def _our_reason(self) -> FinishReason | None:
+        return REASONS.get(self._reason or "")
 
-        Raises:
-            ServiceError: the upstream reports one, or answers what nobody can use.
-        """
-        return self._read(self._events.feed(data))
-
-    def end(self) -> Iterator[Frame]:
-        """What is left when the upstream has said all that it will say: the last frame is `Finished`.
-
-        Raises:
-            ServiceError: that was no whole answer.
-        """
-        yield from self._read(self._events.end())
-        yield from self._spoken.release()
-        if self._reason is None:
-            raise UpstreamError(f"target {self._target!r} {self._how_it_broke_off()}")
-        if not (self._spoken.audible or self._may_be_empty):
-            raise self._nothing()
-        yield Finished(self._last_reason(), self.usage or Usage())
-
-    def _read(self, events: Iterator[bytes]) -> Iterator[Frame]:
-        """Frames of events, until the last one."""
-        for event in events:
-            if self.done:
-                if event.strip() != DONE:
-                    self.faults.add("after_its_end")
-                return
-            yield from self._event(event)
-
-    def _nothing(self) -> ServiceError:
-        return upstream_errors.from_nothing(
-            REASONS.get(self._reason or ""),
-            f"stop reason {self._reason!r}",
-            target=self._target,
-            has_thought=bool(self.thought_chars or (self.usage and self.usage.reasoning)),
-            has_called=self._calls.begun > 0,
-        )
-
-    def _how_it_broke_off(self) -> str:
-        if self._understood:
-            return "broke off: its answer ended without a stop reason"
-        return "answered something that is no message"
-
-    def _last_reason(self) -> FinishReason:
-        """`tool_calls` where there are calls, and nowhere else."""
-        if self._calls.sent:
-            return "tool_calls"
-        reason = REASONS.get(self._reason or "", "stop")
-        return "stop" if reason == "tool_calls" or not self._spoken.audible else reason
-
-    @property
-    def _may_just_speak(self) -> bool:
-        """Nothing that has come before says what is to be done with text."""
-        return self._reason is None and not self._calls.sent
+    def _end_words(self) -> str:
+        return f"stop reason {self._reason!r}"
 
     def _event(self, data: bytes) -> Iterator[Frame]:
         event = decoded(data)

@@ -48,17 +48,20 @@ class CallCollector:
     """Collects fragments by the upstream's index; hands out each call once, whole, with an index of our own.
 
     A call is handed out when the next one starts and its arguments are whole by then, else at the end. `limit`: how
-    many calls the caller takes; what the upstream makes beyond it is dropped.
+    many calls the caller takes; what the upstream makes beyond it is dropped. `are_checked`: somebody looks at each
+    call before it goes out, so that one whose arguments are no JSON object is handed out at the end, as it came.
     """
 
-    def __init__(self, *, job_id: str, limit: int | None = None) -> None:
+    def __init__(self, *, job_id: str, limit: int | None = None, are_checked: bool = False) -> None:
         self._job_id = job_id
+        self._are_checked = are_checked
         self._limit = MAX_CALLS if limit is None else limit
         self._open: list[_Open] = []
         self._ids: set[str] = set()
         self._bytes = 0
         self.argument_chars = 0  # told so far
         self.sent = 0  # calls handed out
+        self.broken = 0  # of these, such that nobody can make
 
     @property
     def begun(self) -> int:
@@ -98,26 +101,38 @@ class CallCollector:
         return []
 
     def whole(self, fragment: Fragment) -> list[ToolCall]:
-        """The calls that are whole now: the upstream says so of this one, and tells it once more.
+        """The calls that are whole now: the upstream says so of this one, and tells it once more. Where its arguments
+        are no object, only the end tells whether a limit cut them off.
 
         Raises:
             UpstreamError: as `add` and `end`.
         """
         before = self.again(fragment)
-        return [*before, *self._close(self._same(fragment) or self._open[-1])]
+        call = self._same(fragment) or self._open[-1]
+        return before if self._are_checked and _is_broken(call.joined()) else [*before, *self._close(call)]
 
     def end(self, *, cut: bool = False) -> list[ToolCall]:
         """The calls that are left. `cut`: a limit ended the answer, and with it the last call, where its arguments are
         no object by then: it is dropped.
 
         Raises:
-            Fault: one has no name, or arguments that are no JSON object.
+            Fault: one has no name, or arguments that are no JSON object and that nobody checks.
         """
-        is_cut = cut and bool(self._open) and not _is_object(self._open[-1].joined())
+        is_cut = cut and bool(self._open) and not is_object(self._open[-1].joined())
         return [ready for call in (self._open[:-1] if is_cut else self._open) for ready in self._close(call)]
 
     def _close(self, call: _Open) -> list[ToolCall]:
-        return [self._send(call, _checked(call.joined()))] if self._is_due(call) else []
+        return [self._send(call, self._arguments(call))] if self._is_due(call) else []
+
+    def _arguments(self, call: _Open) -> str:
+        """None are an empty object. Raises Fault."""
+        arguments = call.joined()
+        if not _is_broken(arguments):
+            return arguments if arguments.strip() else "{}"
+        if not self._are_checked:
+            raise Fault(KIND, "tool arguments are no object")
+        self.broken += 1
+        return arguments
 
     def _bound(self, fragment: Fragment) -> None:
         self.argument_chars += len(fragment.arguments)
@@ -161,7 +176,7 @@ class CallCollector:
             if not self._is_due(call):
                 continue
             arguments = call.joined()
-            if not (call.name and _is_object(arguments)):
+            if not (call.name and is_object(arguments)):
                 break
             calls.append(self._send(call, arguments))
         return calls
@@ -179,16 +194,13 @@ class CallCollector:
         return ToolCall(index, unique, call.name, arguments)
 
 
-def _checked(arguments: str) -> str:
-    """The arguments; none are an empty object. Raises Fault."""
-    if not arguments.strip():
-        return "{}"
-    if not _is_object(arguments):
-        raise Fault(KIND, "tool arguments are no object")
-    return arguments
+def _is_broken(arguments: str) -> bool:
+    """Whether there are some, and nobody can use them."""
+    return bool(arguments.strip()) and not is_object(arguments)
 
 
-def _is_object(arguments: str) -> bool:
+def is_object(arguments: str) -> bool:
+    """Whether they are what a call has to be made with."""
     try:
         _object.decode(arguments)
     except DecodeError:

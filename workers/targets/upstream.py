@@ -29,6 +29,7 @@ from workers.targets import NOTHING, Patience, upstream_errors
 from workers.targets.connections import NO_TIMEOUT, reused, wants_new, why
 from workers.targets.continuing import Seam, needs_seam
 from workers.targets.dialect import Dialect, Parser
+from workers.targets.markup import Markup, needs_cleaning
 from workers.targets.timers import Deadlines, Watch
 from workers.targets.upstream_errors import Fault
 
@@ -100,6 +101,7 @@ class Upstream:
         told, loop = self._told, asyncio.get_running_loop()
         body = self._dialect.body(job, told)
         parser = self._dialect.parser(job, told, name=self.name, key=self._key)
+        markup = Markup(job, target=self.name) if needs_cleaning(job) else None
         seam = Seam(job.said) if needs_seam(job, prefill=told.prefill) else None
         start, first_content_ms = loop.time(), None
         deadlines = Deadlines(
@@ -114,15 +116,16 @@ class Upstream:
         try:
             while data := await self._read(response, parser, watch, deadlines):
                 speech = parser.speech(data) if seam is None else ""
-                if speech:
+                if speech and (markup is None or markup.plain(speech)):
                     yield Text(speech)
                     now = loop.time()
                     deadlines.progress(now)
                     if deadlines.passed(now, idle=False):
                         raise deadlines.error(self.name)
                     continue
-                before = parser.progress
-                for frame in _over(seam, parser.feed(data)):
+                before = parser.progress - len(speech)
+                frames = iter((Text(speech),)) if speech else parser.feed(data)
+                for frame in _over(markup, seam, frames):
                     if first_content_ms is None and isinstance(frame, AUDIBLE):
                         first_content_ms = (loop.time() - start) * 1000
                     yield frame
@@ -132,7 +135,7 @@ class Upstream:
                     deadlines.progress(now, finished=parser.finished)
                 if deadlines.passed(now, idle=not progressed):
                     raise deadlines.error(self.name)
-            for frame in _over(seam, parser.end()):
+            for frame in _over(markup, seam, parser.end()):
                 total_ms = (loop.time() - start) * 1000
                 if first_content_ms is None and isinstance(frame, AUDIBLE):
                     first_content_ms = total_ms
@@ -148,6 +151,8 @@ class Upstream:
             if parser.usage is not None:
                 patience.told(parser.usage)
             self._report(parser)
+            if markup is not None and markup.leaked:
+                self._on_fault(self.name, "leaked")
 
     def _report(self, parser: Parser) -> None:
         """What was wrong with an answer."""
@@ -266,8 +271,11 @@ def _for_strangers(headers: Mapping[str, str]) -> Mapping[str, str]:
     return {name: value for name, value in headers.items() if name != "tracestate"}
 
 
-def _over(seam: Seam | None, frames: Iterator[Frame]) -> Iterator[Frame]:
-    """Frames as they can be passed on: only a continuation has a seam. What was read together is said together."""
+def _over(markup: Markup | None, seam: Seam | None, frames: Iterator[Frame]) -> Iterator[Frame]:
+    """Frames as they can be passed on: without what a model leaks, where that is asked for; only a continuation has a
+    seam. What was read together is said together.
+    """
+    frames = frames if markup is None else markup.frames(frames)
     return joined(frames if seam is None else seam.frames(frames))
 
 

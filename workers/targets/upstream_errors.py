@@ -15,6 +15,7 @@ from protocol.codec import DecodeError
 from protocol.errors import (
     ContentFiltered,
     ContextTooLong,
+    EmptyAnswer,
     KeyRefused,
     NotReady,
     QuotaGone,
@@ -86,6 +87,7 @@ FAULTS = {
     "other_choice": "a choice that was not asked for, or a negative one",
     "second_finish": "a second finish reason",
     "after_its_end": "words after the end of the answer",
+    "leaked": "tool calls, or marks of the model's template, among what is said; looked for where that is asked for",
     "line_too_long": "a line, an event or a body without events over 1 MB",
     "too_long": "an answer over 32 MB",
     "too_many_items": "more pieces of output than anybody makes",
@@ -94,7 +96,7 @@ FAULTS = {
     "no_http": "no HTTP: status lines, headers and chunks that cannot be read",
     "redirect": "a redirect, which is never followed",
 }
-"""Kinds of what no upstream should send: `kind` of the metric. The first five an answer survives."""
+"""Kinds of what no upstream should send: `kind` of the metric. The first six an answer survives."""
 
 
 class Fault(UpstreamError):
@@ -141,7 +143,7 @@ def from_nothing(reason: str | None, words: str, *, target: str, has_thought: bo
     """What to raise for an answer that has an end and says nothing. `reason` is our word for that end, `words` are the
     upstream's; `has_called`: a call had begun.
     """
-    kind: type[ServiceError] = UpstreamError
+    kind: type[ServiceError] = EmptyAnswer
     if reason == "content_filter":
         kind = ContentFiltered
     elif reason == "length":
