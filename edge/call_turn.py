@@ -20,7 +20,7 @@ class CallTurn:
         self._job = job
         self._turn = turn
         self._tell = know
-        self._state = CallState()
+        self._state: CallState | None = None  # not known, so that there is nothing that could be put in its place
         states.read(job.tenant, call_id, self._know)
 
     def _know(self, state: CallState) -> None:
@@ -31,6 +31,8 @@ class CallTurn:
     def over(self, record: TurnRecord) -> Heard | None:
         """Keep what the next turn needs; what the history of this one has shown of the turn before."""
         turn, history = self._turn, self._job.messages
+        if self._state is None:
+            return None
         state = after(self._state, record, said=_said(turn), history=history, fillers=turn.fillers)
         self._states.write(self._job.tenant, self._call_id, state)
         return heard(self._state, self._job)

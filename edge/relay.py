@@ -180,7 +180,6 @@ class Relay:
         """The client is gone, or might as well be: nothing generated from here on is worth its price."""
         if self._line is not None:
             self._bus.stop(self._line)
-        self._turn.interrupted = True
         error = SlowClient("the client does not read") if slow else Interrupted("the client hung up")
         self._watch.left(error, self._now())
 
@@ -256,7 +255,7 @@ class Relay:
         now = self._due.wrote_at = self._now()
         for frame in frames:
             self._turn.hear(frame)
-        if not isinstance(frames[-1], Reasoning) or not all(isinstance(frame, Reasoning) for frame in frames):
+        if self._turn.worded and not all(isinstance(frame, Reasoning) for frame in frames):
             self._due.content(now)
             self._watch.content(now)
         self._inbox.writing = True

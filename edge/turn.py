@@ -65,10 +65,10 @@ class Turn:
         self.heard: list[Delta] = []  # of a turn that does not stream
         self.offers = 0
         self.audible = False
+        self.worded = False  # more than thoughts and white space has come
         self.called = False
         self._refused = False
         self.headers_sent = False
-        self.interrupted = False  # the client has left
         self.spoken_by_edge: list[str] = []
         self.fillers: list[str] = []  # among that
         self.spent = Usage()  # by claims that came to no end
@@ -87,6 +87,8 @@ class Turn:
 
     def hear(self, frame: Delta) -> None:
         """A frame of the answer is on its way to the client."""
+        if not self.worded:
+            self.worded = _has_words(frame)
         if not self._stream:
             self.heard.append(frame)
             return
@@ -105,7 +107,7 @@ class Turn:
     @property
     def reads_on(self) -> bool:
         """Whether the model's first word is to follow what the edge spoke."""
-        return bool(self.spoken_by_edge) and not self._said
+        return bool(self.spoken_by_edge) and not self.worded
 
     def joined(self, frames: list[Delta]) -> list[Delta]:
         """Frames without the white space before that word: ours ends in a space."""
@@ -166,9 +168,7 @@ class Turn:
     @property
     def _is_empty(self) -> bool:
         """Nothing has come but thoughts and white space."""
-        if self.called or self._refused or self.said.strip():
-            return False
-        return all(isinstance(frame, Reasoning | Text) and not _words_of(frame) for frame in self.heard)
+        return not any(map(_has_words, self.heard)) if self.heard else not self.worded
 
     def _unanswered(self, error: EmptyAnswer) -> Next:
         """Two answers with nothing in them; platforms take that for a failure, and some hang up."""
@@ -229,6 +229,7 @@ class Turn:
             return self.give_up(error)
         if not self.audible:
             self.heard.clear()
+            self.worded = False
             return Offer()
         if self._may_go_on and not (self.called or self._refused):
             return Offer(self.said)
@@ -248,8 +249,9 @@ def _is_over(withheld: Withheld) -> bool:
     return withheld.reason == REPEATED and withheld.tool in ONCE_A_CALL
 
 
-def _words_of(frame: Reasoning | Text) -> str:
-    return frame.text.strip() if isinstance(frame, Text) else ""
+def _has_words(frame: Delta) -> bool:
+    """Whether there is something in it that ends the caller's waiting."""
+    return not frame.text.isspace() if isinstance(frame, Text) else not isinstance(frame, Reasoning)
 
 
 def cost_of(attempts: Iterable[Attempt]) -> float | None:

@@ -107,6 +107,22 @@ def test_a_bucket_that_does_not_answer_holds_up_no_turn(lost: str) -> None:
         assert missed == (0.0 if lost == "call state" else 1.0)
 
 
+def test_a_turn_that_has_not_read_its_calls_record_leaves_it_as_it_was() -> None:
+    """An empty one in its place would let the fillers of the call begin anew."""
+    fates = Fates()
+    with Line(script=SLOW, profile=GUARDED, fate=fates) as line:
+        edge, _ = line.add_edge(), line.add_worker()
+        run(line, post(edge))
+        before = kept(line)
+        fates.lose_next("call answer")
+
+        run(line, post(edge))
+
+        assert kept(line) == before
+        run(line, post(edge))
+        assert kept(line)[0].fillers == before[0].fillers + 1
+
+
 def test_a_bucket_that_is_gone_is_made_again() -> None:
     with Line(script=words(2), profile=GUARDED) as line:
         edge, _ = line.add_edge(), line.add_worker()

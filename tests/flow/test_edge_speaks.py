@@ -565,10 +565,21 @@ def test_whatever_comes_and_when_the_caller_hears_ours_and_the_models_words_in_o
 
 
 def is_in_order(said: str, client: Client, record: TurnRecord) -> bool:
-    """Whether the text is what the edge spoke first, all the model's words, and what the edge spoke last."""
-    spoken = record.spoken_by_edge
+    """Whether the text is what the edge spoke first, all the model's words, and what the edge spoke last. White space
+    that the model began with may stand before both, and where the edge spoke before it there is none.
+    """
+    spoken, words = record.spoken_by_edge, said.lstrip()
+    blanks = [said[:at] for at in range(len(said) - len(words) + 1)]
     orders = [("".join(spoken[:at]), "".join(spoken[at:])) for at in range(len(spoken) + 1)]
-    return any(client.text == first + words + last for first, last in orders for words in (said, said.lstrip()))
+    told = [blank + first + words + last for first, last in orders for blank in blanks]
+    return client.text in (*told, *(first + said + last for first, last in orders))
+
+
+def test_white_space_alone_does_not_keep_the_edge_silent() -> None:
+    client, record = turned(VOICE, says(0.1, Text("\n\n"), 5.0, Text("  It is five."), Finished("stop")))
+
+    assert client.text == f"\n\n{''.join(record.spoken_by_edge)}It is five."
+    assert record.spoken_by_edge[0].endswith("... ")
 
 
 def nothing_is_said_after_a_call(client: Client) -> bool:

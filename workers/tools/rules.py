@@ -10,6 +10,7 @@ from protocol.codec import DecodeError
 from protocol.last_tools import ONCE_A_CALL
 from protocol.messages import Job, Tool, ToolCall
 from protocol.settings_profiles import Gate
+from workers.targets.asking import offered
 from workers.tools import schemas
 from workers.tools.bounds import MAX_ARGUMENTS_CHARS, TooMuch, parts_of
 from workers.tools.gates import MAX_LISTED, too_soon, wrong_value
@@ -41,6 +42,11 @@ class Rules:
     def _tools(self) -> dict[str, Tool]:
         return {tool.name: tool for tool in self._job.tools}
 
+    @cached_property
+    def _callable(self) -> list[str]:
+        choice = self._job.tool_choice
+        return [] if choice is not None and choice.mode == "none" else [tool.name for tool in offered(self._job)]
+
     def meant(self, name: str) -> str:
         """The tool that a name stands for: some models write the module before it."""
         short = name.rpartition(".")[2]
@@ -55,9 +61,9 @@ class Rules:
 
         At most once holds where the conversation is known by its id; else two of them may look alike.
         """
-        if self._tools and call.name not in self._tools:
-            known = ", ".join(list(self._tools)[:MAX_LISTED])
-            return objection(INVALID, "there is no tool of that name", f"There are: {known}.")
+        if self._tools and call.name not in self._callable:
+            known = ", ".join(self._callable[:MAX_LISTED])
+            return objection(INVALID, "there is no tool of that name", f"There are: {known or 'none'}.")
         if len(call.arguments) > MAX_ARGUMENTS_CHARS:
             return objection(INVALID, "its arguments are far too long", AGAIN)
         gate = self._gate(call.name)
