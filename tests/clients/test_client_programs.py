@@ -21,6 +21,7 @@ CLIENTS = {
     "pipecat": python("pipecat_pipeline", ".venv-pipecat"),
 }
 HELLO = "one two three"
+RECOGNISED = ("livekit",)  # by what it sends: its profile speaks where others are told of an error
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=CLIENTS)
@@ -79,17 +80,20 @@ async def test_it_gets_structured_output(client: ClientProgram) -> None:
     assert report.error == ""
 
 
-async def test_it_is_told_of_an_error_before_the_stream(client: ClientProgram) -> None:
+async def test_it_is_told_of_an_error_before_the_stream(client: ClientProgram, name: str) -> None:
     report = await client.obey(Order("echo", HELLO, {"echo.fail": "before:503"}))
 
     assert report.text == ""
-    assert report.status == 502
+    assert report.status == (503 if name in RECOGNISED else 502)  # a 503 is tried again
     assert "target 'echo' answered 503" in report.error
 
 
-async def test_it_is_told_of_an_error_within_the_stream(client: ClientProgram) -> None:
+async def test_it_is_told_of_an_error_within_the_stream(client: ClientProgram, name: str) -> None:
     report = await client.obey(Order("echo", HELLO, {"echo.fail": "cut:2"}))
 
+    if name in RECOGNISED:  # the rest is cut too, after its only word
+        assert (report.text, report.error) == ("one two three Sorry, could you say that again?", "")
+        return
     assert report.text == "one two "
     assert "target 'echo' broke off" in report.error
 
