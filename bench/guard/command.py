@@ -10,10 +10,11 @@ from bench.guard import cost, silence
 from bench.guard.cost import Cost
 from bench.guard.silence import Silence
 from bench.guard.table import passed, show, to_json
-from bench.load.command import MISSED, raise_file_limit, writable
+from bench.load.command import MISSED, raise_file_limit
 from bench.load.rig import a_rig
 from bench.models.turns import a_line
 from bench.models.upstream import serving
+from bench.options import json_option
 from bench.running import run
 
 HALVES = ("cost", "silence")
@@ -27,13 +28,7 @@ HALVES = ("cost", "silence")
 @click.option(
     "--turns", default=silence.TURNS, show_default=True, type=click.IntRange(1, 1_000_000), help="For `silence`."
 )
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    callback=writable,
-    help="Write all figures there.",
-)
+@json_option
 def guard_command(only: str | None, rounds: int, turns: int, json_file: Path | None) -> None:
     """Measure what a voice profile costs while the model is in time, and the silence while it is not."""
     raise_file_limit(max(2 * silence.AT_ONCE, cost.STREAMS))

@@ -20,6 +20,7 @@ from bench.load.rounds import Round
 from bench.load.scenarios import FULL_TURNS, SCENARIOS, Scenario
 from bench.load.table import show, to_json
 from bench.load.words import MAX_TOKENS
+from bench.options import json_option
 from bench.running import run
 from bench.speech import MODEL
 
@@ -34,13 +35,6 @@ def _names(_: click.Context, __: click.Parameter, said: tuple[str, ...]) -> list
     if unknown := [name for name in names if name not in SCENARIOS]:
         raise click.BadParameter(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
     return names
-
-
-def writable(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
-    """A file to write at the end: known now to be possible."""
-    if path is not None and not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise click.BadParameter(f"{path} cannot be written; name a file in a directory that is there and yours")
-    return path
 
 
 def _free(_: click.Context, __: click.Parameter, port: int) -> int:
@@ -76,13 +70,7 @@ def _free(_: click.Context, __: click.Parameter, port: int) -> int:
     callback=_free,
     help="Where the upstream listens, so that a gateway can be told before; 0: any free port.",
 )
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    callback=writable,
-    help="Write all figures there.",
-)
+@json_option
 def load_command(
     names: list[str],
     full: bool,

@@ -6,13 +6,14 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench.load.command import MISSED, writable
+from bench.load.command import MISSED
 from bench.models import cascade, hedge
 from bench.models.cascade import Way
 from bench.models.hedge import TURNS, Hedged
 from bench.models.table import passed, show, to_json
 from bench.models.turns import NotAnswered, a_line
 from bench.models.upstream import serving
+from bench.options import json_option
 from bench.running import run
 
 BENCHES = ("hedge", "cascade")
@@ -21,13 +22,7 @@ BENCHES = ("hedge", "cascade")
 @click.command("models")
 @click.option("--only", type=click.Choice(BENCHES), help="One of the two.")
 @click.option("--turns", default=TURNS, show_default=True, type=click.IntRange(100, 1_000_000), help="Of each hedge.")
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    callback=writable,
-    help="Write all figures there.",
-)
+@json_option
 def models_command(only: str | None, turns: int, json_file: Path | None) -> None:
     """Measure what hedges bring, and what a dead first target costs."""
     console = Console(width=None if sys.stdout.isatty() else 160)

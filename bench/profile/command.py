@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench.load.command import raise_file_limit, sized, writable
+from bench.load.command import raise_file_limit, sized
 from bench.load.measuring import round_of
 from bench.load.rig import Rig, Taken, a_rig
 from bench.load.scenarios import SCENARIOS, Scenario
+from bench.options import writable
 from bench.processes import ROOT, StartFailed
 from bench.profile import stacks
 from bench.profile.table import Profile, show

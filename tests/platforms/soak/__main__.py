@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench.load.command import MISSED, raise_file_limit, writable
+from bench.load.command import MISSED, raise_file_limit
+from bench.options import json_option
 from bench.running import run
 from tests.platforms.soak.checks import rows
 from tests.platforms.soak.running import Size, soak
@@ -23,13 +24,7 @@ from tests.platforms.soak.table import passed, show, to_json
     "--pace", default=Size().pace, show_default=True, type=click.FloatRange(0.05, 1), help="A platform's second."
 )
 @click.option("--seed", default=Size().seed, show_default=True, help="Of who is slow, empty, cut.")
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    callback=writable,
-    help="Write the summary there.",
-)
+@json_option
 def main(calls: int, turns: int, at_once: int, pace: float, seed: int, json_file: Path | None) -> None:
     """Simulated calls of all platforms, first through a plain proxy, then through a line."""
     raise_file_limit(8 * at_once)
