@@ -10,7 +10,7 @@ NO := 0 n no No NO false False FALSE off Off OFF
 YES := 1 y yes Yes YES true True TRUE on On ON
 LOCAL_MODEL := $(filter-out $(NO),$(LOCAL))
 # How many files of tests run side by side: most of them wait for real processes.
-JOBS ?= 3
+JOBS ?= 4
 
 BIN := .venv/bin
 LOCKED := .venv/.locked

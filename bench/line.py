@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import math
 import os
 import signal
 import sys
@@ -78,11 +79,12 @@ class Member:
             StartFailed: it ended, or never said so.
         """
         deadline = time.monotonic() + timeout_s
-        while not await self._says_ready():
+        while not await self.says_ready():
             self.process.check(deadline)
             await asyncio.sleep(0.02)
 
-    async def _says_ready(self) -> bool:
+    async def says_ready(self) -> bool:
+        """Whether it says so right now."""
         try:
             status, _ = await fetch(f"{self.admin}/ready", timeout_s=1.0)
         except (OSError, TimeoutError):
@@ -150,9 +152,16 @@ class Line:
         await member.ready()
 
     async def whole(self) -> None:
-        """Wait until every member is ready and every edge has heard of every worker."""
-        for member in (*self.edges, *self.workers):
-            await member.ready()
+        """Wait until every member is ready and every edge has heard of every worker.
+
+        Raises:
+            StartFailed: one of them ended, whichever the others wait for; or it took too long.
+        """
+        deadline, waiting = time.monotonic() + START_S, [*self.workers, *self.edges]
+        while waiting := [member for member in waiting if not await member.says_ready()]:
+            for member in (*self.workers, *self.edges):
+                member.process.check(deadline if member in waiting else math.inf)
+            await asyncio.sleep(0.02)
         count, edges = len(self.workers), [edge.admin for edge in self.edges]
         seen = await until(
             lambda: pools(edges), lambda seen: all(one.get("workers", 0) >= count for one in seen), START_S

@@ -9,7 +9,6 @@ import contextlib
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 import orjson
 
 from bench.polling import until
+from trunkline.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "BENCH_MARK"
@@ -148,7 +148,8 @@ async def _terminate(process: Process, timeout_s: float) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody uses."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in sockets]
+    """Different ports on loopback that nobody uses."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port("127.0.0.1"))
+    return list(found)

@@ -3,10 +3,17 @@
 import contextlib
 import errno
 import os
+import random
 import socket
+from pathlib import Path
 from typing import Any
 
 from protocol.settings import SettingsError
+
+LOWEST = 10_000
+EPHEMERAL = 32_768  # the first that Linux hands out by itself; IANA's range, and macOS, begin at 49,152
+_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_random = random.SystemRandom()  # nobody's seed has two processes choose alike
 
 
 def is_taken(host: str, port: int) -> bool:
@@ -23,8 +30,15 @@ def is_taken(host: str, port: int) -> bool:
 
 
 def free_port(host: str) -> int:
-    """A port that nobody has right now."""
-    probe, address = _socket(host, 0)
+    """A port that nobody has right now, and that the system gives nobody unasked.
+
+    One of those that it does give, to listeners on port 0 and to every connection that goes out, could be another's
+    before a process that is told of it has started.
+    """
+    for _ in range(100):
+        if not is_taken(host, port := _random.randrange(LOWEST, _first_ephemeral())):
+            return port
+    probe, address = _socket(host, 0)  # the machine is full, or has a range of its own that leaves no room
     with probe:
         probe.bind(address)
         return int(probe.getsockname()[1])
@@ -58,6 +72,14 @@ def reserve(host: str, port: int) -> socket.socket:
 def in_use(host: str, port: int) -> str:
     """The sentence about a port that somebody else has."""
     return f"port {port} on {host} is in use; stop what listens there, or choose another with --port (0: any free one)"
+
+
+def _first_ephemeral() -> int:
+    try:
+        first = int(_RANGE.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return EPHEMERAL
+    return first if first > LOWEST else EPHEMERAL
 
 
 def _socket(host: str, port: int) -> tuple[socket.socket, Any]:

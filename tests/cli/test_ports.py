@@ -3,7 +3,7 @@ import socket
 import pytest
 
 from protocol.settings import SettingsError
-from trunkline.ports import free_port, is_taken, reserve
+from trunkline.ports import EPHEMERAL, LOWEST, free_port, is_taken, reserve
 
 HOST = "127.0.0.1"
 
@@ -54,5 +54,18 @@ def test_an_address_of_another_machine_is_refused_with_a_cure() -> None:
         reserve("203.0.113.1", 0)
 
 
-def test_a_free_port_can_be_had() -> None:
-    assert not is_taken(HOST, free_port(HOST))
+def test_a_free_port_is_one_that_the_system_gives_nobody_unasked() -> None:
+    """Every listener on port 0 and every connection that goes out may get one of the others at any time."""
+    with socket.create_server((HOST, 0)) as unasked:
+        lowest = min(unasked.getsockname()[1], EPHEMERAL)
+
+    ports = [free_port(HOST) for _ in range(200)]
+
+    assert all(LOWEST <= port < lowest and not is_taken(HOST, port) for port in ports)
+    assert len(set(ports)) > 150
+
+
+def test_a_machine_without_room_below_still_finds_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trunkline.ports.is_taken", lambda _host, _port: True)
+
+    assert free_port(HOST) > 0
