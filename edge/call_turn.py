@@ -2,23 +2,31 @@
 
 from collections.abc import Callable
 
-from edge.calls import CallState, after
+from edge.calls import CallState, Ended, after
 from edge.heard import heard
 from edge.state import CallStates
 from edge.turn import Turn
-from protocol.messages import Heard, Job, Text, TurnRecord
+from edge.watch import TurnWatch
+from protocol.messages import Heard, Job, Text
 
 
 class CallTurn:
     """Asks for the call's record when it is made; `know` is told, should it come."""
 
     def __init__(
-        self, states: CallStates, call_id: str, job: Job, turn: Turn, know: Callable[[CallState], None] | None
+        self,
+        states: CallStates,
+        call_id: str,
+        job: Job,
+        turn: Turn,
+        watch: TurnWatch,
+        know: Callable[[CallState], None] | None,
     ) -> None:
         self._states = states
         self._call_id = call_id
         self._job = job
         self._turn = turn
+        self._watch = watch
         self._tell = know
         self._state: CallState | None = None  # not known, so that there is nothing that could be put in its place
         states.read(job.tenant, call_id, self._know)
@@ -28,13 +36,24 @@ class CallTurn:
         if self._tell is not None:
             self._tell(state)
 
-    def over(self, record: TurnRecord) -> Heard | None:
-        """Keep what the next turn needs; what the history of this one has shown of the turn before."""
-        turn, history = self._turn, self._job.messages
+    def over(self) -> Heard | None:
+        """Keep what the next turn needs; what the history of this one has shown of the turn before.
+
+        A caller who interrupts is answered by the next request, which may come within a millisecond: what the cut turn
+        cost is asked for only afterwards.
+        """
         if self._state is None:
             return None
-        state = after(self._state, record, said=_said(turn), history=history, fillers=turn.fillers)
-        self._states.write(self._job.tenant, self._call_id, state)
+        ended = Ended(
+            turn_id=self._job.id,
+            trace_id=self._watch.trace_id,
+            history=self._job.messages,
+            said=_said(self._turn),
+            spoken=tuple(self._turn.spoken_by_edge),
+            fillers=tuple(self._turn.fillers),
+            interrupted=self._watch.interrupted,
+        )
+        self._states.write(self._job.tenant, self._call_id, after(self._state, ended))
         return heard(self._state, self._job)
 
 

@@ -1,11 +1,11 @@
 """What a call needs from one turn to the next. Pure; `edge.state` keeps it in `CALLS`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 from msgspec import Struct
 
-from protocol.messages import Message, TurnRecord
+from protocol.messages import Message
 
 TURNS_KEPT = 64  # the last ones of a call
 SAID_KEPT = 8_000  # characters: minutes of speech
@@ -19,7 +19,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 class CallState(Struct, frozen=True, omit_defaults=True):
     """One call's record, by API key and call id. A call whose record is away, or that is new, has an empty one."""
 
-    turn_id: str = ""  # of the last turn that was written down
+    turn_id: str = ""  # of the last turn that ended
     said: str = ""  # by its model, as far as it went out to the client
     spoken: tuple[str, ...] = ()  # by the edge, in that turn
     asked: int = 0  # messages of the caller's in the history that it answered
@@ -30,22 +30,31 @@ class CallState(Struct, frozen=True, omit_defaults=True):
     turns: tuple[tuple[str, str], ...] = ()  # (turn id, trace id), the last ones
 
 
-def after(
-    state: CallState, record: TurnRecord, *, said: str, history: Iterable[Message], fillers: Sequence[str] = ()
-) -> CallState:
-    """The call's record after one more turn, which answered `history` with `said`. `fillers`: those of the guard's."""
-    messages = tuple(history)
-    past = [call.name for message in messages for call in message.tool_calls]
+class Ended(Struct, frozen=True, kw_only=True):
+    """What its call has to know of a turn, which is known when the client has its end, or has left."""
+
+    turn_id: str
+    trace_id: str
+    history: tuple[Message, ...] = ()  # that it answered
+    said: str = ""
+    spoken: tuple[str, ...] = ()
+    fillers: tuple[str, ...] = ()  # among that, the guard's
+    interrupted: bool = False
+
+
+def after(state: CallState, turn: Ended) -> CallState:
+    """The call's record after one more turn."""
+    past = [call.name for message in turn.history for call in message.tool_calls]
     return CallState(
-        turn_id=record.id,
-        said=said[:SAID_KEPT],
-        spoken=record.spoken_by_edge,
-        asked=asked(messages),
-        interrupted=record.outcome == "interrupted",
-        fillers=state.fillers + len(fillers),
-        last_filler=fillers[-1] if fillers else state.last_filler,
+        turn_id=turn.turn_id,
+        said=turn.said[:SAID_KEPT],
+        spoken=turn.spoken,
+        asked=asked(turn.history),
+        interrupted=turn.interrupted,
+        fillers=state.fillers + len(turn.fillers),
+        last_filler=turn.fillers[-1] if turn.fillers else state.last_filler,
         tools=tuple(dict.fromkeys((*state.tools, *past)))[:TOOLS_KEPT],
-        turns=(*state.turns, (record.id, record.trace_id or ""))[-TURNS_KEPT:],
+        turns=(*state.turns, (turn.turn_id, turn.trace_id))[-TURNS_KEPT:],
     )
 
 

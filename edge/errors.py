@@ -72,6 +72,7 @@ OWN_FAULT = frozenset({400, 401, 404, 405, 413})
 FOUND_IN_CALL = frozenset({"content_filter", "context_length_exceeded", "too_large", "upstream_refused"})
 """What a target, or the bus, finds at fault with one of those statuses, in a call that lives."""
 SOON_S = 0.1  # a caller listens to silence meanwhile
+PATIENCE_S = 1.0  # and for longer than that a sentence is better than another try
 
 
 def is_own_fault(error: ServiceError) -> bool:
@@ -79,6 +80,17 @@ def is_own_fault(error: ServiceError) -> bool:
     operator sees it in the log and the record.
     """
     return OPENAI[error.code].status in OWN_FAULT and error.code not in FOUND_IN_CALL
+
+
+def is_tried_again(error: ServiceError) -> bool:
+    """Whether a platform that tries again by itself does so after this, and soon: its clients obey `Retry-After`, for
+    up to a minute or two, and take any other 4xx for final.
+
+    Source: openai-python 3.52, `_should_retry` and `_calculate_retry_timeout`; livekit-agents 1.7, `APIStatusError`.
+    """
+    row = _row(error, retried=True)
+    is_soon = (error.retry_after_s or 0) <= PATIENCE_S
+    return is_soon and row.retry is not False and (row.status >= 500 or row.status == 429)
 
 
 def _row(error: ServiceError, *, retried: bool) -> Row:

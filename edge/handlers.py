@@ -30,7 +30,7 @@ from edge.turn import Turn
 from edge.watch import Clock, TurnWatch
 from protocol import telemetry
 from protocol.errors import Draining, Interrupted, ModelNotFound, ServiceError
-from protocol.messages import Job
+from protocol.messages import Heard, Job
 from protocol.settings import Settings
 from protocol.settings_types import PASS_THROUGH
 from protocol.settings_voice import strangers
@@ -227,7 +227,7 @@ class Edge:
         relay.inbox.on_overflow = answer.abort
         if self.draining:
             answer.response.force_close()  # the next turn finds an edge that stays
-        self._remember(relay, job, turn, chosen)
+        self._remember(relay, job, turn, chosen, watch)
         self._live[relay] = ended = asyncio.Event()
         self._metrics.live.inc()
         try:
@@ -261,32 +261,40 @@ class Edge:
             await asyncio.wait(self._settling)
 
     def _end(self, relay: Relay) -> None:
-        """Write the turn down: now, or once its claim has said what it cost."""
+        """Write the turn down: now, or once its claim has said what it cost. Its call's next turn may come sooner."""
+        heard = self._call_goes_on(relay)
         if relay.over:
-            self._write_down(relay)
+            self._write_down(relay, heard)
         else:
-            settling = self._tasks.create_task(self._settle(relay), name="settle")
+            settling = self._tasks.create_task(self._settle(relay, heard), name="settle")
             self._settling.add(settling)
             settling.add_done_callback(self._settling.discard)
 
-    async def _settle(self, relay: Relay) -> None:
+    async def _settle(self, relay: Relay, heard: Heard | None) -> None:
         try:
             await relay.settle()
         except Exception:
             log.exception("a turn could not be settled")
-        self._write_down(relay)
+        self._write_down(relay, heard)
 
-    def _remember(self, relay: Relay, job: Job, turn: Turn, chosen: Chosen) -> None:
+    def _remember(self, relay: Relay, job: Job, turn: Turn, chosen: Chosen, watch: TurnWatch) -> None:
         """Have the turn know its call, where there is one and its profile needs that."""
         if self._states is not None and job.call_id and not chosen.is_plain:
-            self._calls[relay] = CallTurn(self._states, job.call_id, job, turn, relay.know)
+            self._calls[relay] = CallTurn(self._states, job.call_id, job, turn, watch, relay.know)
 
-    def _write_down(self, relay: Relay) -> None:
+    def _call_goes_on(self, relay: Relay) -> Heard | None:
+        """Tell its call of the turn; what that has shown of the turn before."""
         call = self._calls.pop(relay, None)
         try:
-            record = relay.record()
-            self._records.put(record)
-            if call is not None and (heard := call.over(record)):
+            return call.over() if call is not None else None
+        except Exception:
+            log.exception("a call could not be written down")
+            return None
+
+    def _write_down(self, relay: Relay, heard: Heard | None) -> None:
+        try:
+            self._records.put(relay.record())
+            if heard is not None:
                 self._metrics.cut()
                 self._records.put(heard)
         except Exception:

@@ -27,33 +27,18 @@ class Event(Struct, frozen=True):
     agent_id: str | None = None
 
 
-class _Data(Struct):
-    conversation_id: str | None = None
-    agent_id: str | None = None
-
-
-class _Body(Struct):
-    type: str | None = None
-    data: _Data | None = None
-
-
-_body = msgspec.json.Decoder(_Body)
-
-
 def event_of(body: bytes) -> Event:
-    """A body's. One that is JSON of another form is of no kind.
+    """A body's, whatever else is in it: a field of another form says nothing, and the others still do.
 
     Raises:
         InvalidJson: it is no JSON at all.
     """
     try:
-        said = _body.decode(body)
-    except msgspec.ValidationError:
-        return Event()
+        said = msgspec.json.decode(body)
     except DecodeError:
         raise InvalidJson("the body is signed as it should be, but it is no JSON; send the event as JSON") from None
-    data = said.data or _Data()
-    return _shown(said.type, data.conversation_id, data.agent_id)
+    data = _field(said, "data")
+    return _shown(_field(said, "type"), _field(data, "conversation_id"), _field(data, "agent_id"))
 
 
 def event_at(head: bytes) -> Event:
@@ -64,9 +49,13 @@ def event_at(head: bytes) -> Event:
     return _shown(found.get("type"), found.get("conversation_id"), found.get("agent_id"))
 
 
-def _shown(kind: str | None, conversation_id: str | None, agent_id: str | None) -> Event:
-    return Event(
-        kind if kind and NAME.fullmatch(kind) else "",
-        conversation_id if conversation_id and CALL_ID.fullmatch(conversation_id) else None,
-        agent_id if agent_id and CALL_ID.fullmatch(agent_id) else None,
-    )
+def _field(value: object, name: str) -> object:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _shown(kind: object, conversation_id: object, agent_id: object) -> Event:
+    return Event(_fit(kind, NAME) or "", _fit(conversation_id, CALL_ID), _fit(agent_id, CALL_ID))
+
+
+def _fit(value: object, pattern: re.Pattern[str]) -> str | None:
+    return value if isinstance(value, str) and pattern.fullmatch(value) else None

@@ -30,7 +30,7 @@ from edge.keys import DEFAULT_TENANT
 from edge.metrics import Metrics
 from edge.middleware import TURN_ID, Handler
 from edge.paths import HOOK
-from edge.request_body import PACKED, encoding_of, pour, unpacked
+from edge.request_body import PACKED, encoding_of, pour, unpacked_up_to
 from edge.signature import HEADER, Proof, Secrets
 from protocol import telemetry
 from protocol.errors import InvalidSignature, NotKept, ServiceError, TooLarge
@@ -192,8 +192,9 @@ class Hooks:
         encoding = encoding_of(request)
         if encoding not in PACKED or not held.is_whole:
             return held
-        plain = Held(self._keeper.room_bytes)
-        plain.add(await asyncio.to_thread(unpacked, bytes(held.data), encoding))
+        room_bytes = self._keeper.room_bytes
+        plain = Held(room_bytes)
+        plain.add(await asyncio.to_thread(unpacked_up_to, room_bytes, bytes(held.data), encoding))
         return plain
 
     def _recall(self, seen: Seen) -> None:

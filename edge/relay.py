@@ -324,6 +324,7 @@ class Relay:
         if text:
             await self._speak_up(text, ends=True)
         if call is not None:
+            self._turn.called_by_edge.append(call.name)
             await self._answer.say([call], ends=True)
 
     def _offer(self, said: str) -> None:

@@ -78,17 +78,23 @@ def too_large() -> ServiceError:
 
 
 def unpacked(body: bytes, encoding: str) -> bytes:
-    """The body as it was before it was compressed. Raises ServiceError: it never was, or it is too large.
+    """The body as it was before it was compressed. Raises ServiceError: it never was, or it is too large."""
+    plain = unpacked_up_to(BODY_BYTES, body, encoding)
+    if len(plain) > BODY_BYTES:
+        raise too_large()
+    return plain
+
+
+def unpacked_up_to(limit_bytes: int, body: bytes, encoding: str) -> bytes:
+    """The same, or of a larger one the first bytes, which are one more than the limit.
 
     aiohttp would do it, but answers bytes that it cannot unpack with plain text, or by closing the connection.
     """
     unpack = zlib.decompressobj(GZIP_OR_ZLIB)
     try:
-        plain = unpack.decompress(body, BODY_BYTES + 1)
+        plain = unpack.decompress(body, limit_bytes + 1)
     except zlib.error:
         raise InvalidJson(f"the body is not {encoding}, as its content-encoding says; send plain JSON") from None
-    if len(plain) > BODY_BYTES:
-        raise too_large()
-    if not unpack.eof:
+    if len(plain) <= limit_bytes and not unpack.eof:
         raise InvalidJson(f"the body's {encoding} is cut short; send plain JSON")
     return plain

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from edge.dialect import Delta
 from edge.endings import PLAIN, Ending
-from edge.errors import is_own_fault
+from edge.errors import is_own_fault, is_tried_again
 from edge.inbox import Lost
 from protocol.errors import EmptyAnswer, NoWorker, ServiceError, WorkerLost, from_failed
 from protocol.last_tools import ONCE_A_CALL
@@ -71,6 +71,7 @@ class Turn:
         self.headers_sent = False
         self.spoken_by_edge: list[str] = []
         self.fillers: list[str] = []  # among that
+        self.called_by_edge: list[str] = []  # functions
         self.spent = Usage()  # by claims that came to no end
         self._tried: tuple[Attempt, ...] = ()  # by the same
         self._lasts: list[Finished | Failed] = []
@@ -209,7 +210,10 @@ class Turn:
     def _is_spoken(self, error: ServiceError) -> bool:
         if self.headers_sent:
             return self.ending.late == "say"
-        return self.ending.early == "say" and not is_own_fault(error)
+        if is_own_fault(error):
+            return False
+        goes_silent = self.ending.retried and self.ending.late == "say" and not is_tried_again(error)
+        return self.ending.early == "say" or goes_silent
 
     def _sentence(self) -> str:
         """The profile's. Once a tool call is out nothing more is spoken."""

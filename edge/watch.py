@@ -281,6 +281,7 @@ class TurnWatch:
             profile=self._job.profile,
             language=self._job.language,
             spoken_by_edge=tuple(turn.spoken_by_edge),
+            called_by_edge=tuple(turn.called_by_edge),
             withheld=turn.withheld,
             leaked=turn.leaked,
             unheard=unheard,

@@ -354,6 +354,7 @@ class TurnRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     unheard: int | None = None  # of an interrupted turn: tokens that were generated and never reached the client
     unheard_cost: float | None = None  # what these tokens cost, where their target has a price
     heard: Heard | None = None  # its amendment, which the stream keeps apart: whoever reads the record adds it
+    called_by_edge: tuple[str, ...] = ()  # functions: `skip_turn`, where silence was the ending
 
 
 # --- what comes after a call: edge -> whoever wants --------------------------------------------------

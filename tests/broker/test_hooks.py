@@ -155,6 +155,17 @@ async def test_a_packed_body_is_signed_as_it_came_and_kept_unpacked(desk: Desk) 
     assert await desk.of("conv_packed") == [body]
 
 
+async def test_a_packed_body_that_has_no_room_is_taken_and_gone_like_a_plain_one(desk: Desk) -> None:
+    body = event(conversation_id="conv_no_room", text="ha" * (5 << 20))
+    packed = gzip.compress(body)
+
+    plain = await send(desk.first, body, signed(body))
+    said = await send(desk.first, packed, {**signed(packed), "Content-Encoding": "gzip"})
+
+    assert said == plain == (200, {"outcome": "dropped"})
+    assert await desk.of("conv_no_room") == []
+
+
 async def test_bytes_that_only_say_that_they_are_packed_are_a_401_unless_signed_then_a_400(desk: Desk) -> None:
     body = event(conversation_id="conv_not_packed")
 

@@ -110,6 +110,40 @@ def test_what_a_target_finds_at_fault_in_a_call_that_lives_is_spoken_for_a_statu
     assert told(turn(replace(SAYS, early="status")).give_up(error)) == ("fail", error.code)
 
 
+RETRIED = replace(SAYS, early="status", retried=True)  # as LiveKit's and Pipecat's
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UpstreamError("x"),
+        Overloaded("x", retry_after_s=1),
+        RateLimited("x"),
+        RateLimited("x", retry_after_s=0.4),
+        UpstreamTimeout("x"),
+    ],
+)
+def test_a_platform_that_asks_again_gets_a_status_where_it_asks_again_soon(error: ServiceError) -> None:
+    assert told(turn(RETRIED).give_up(error)) == ("fail", error.code)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RateLimited("x", retry_after_s=12),
+        UpstreamError("x", retry_after_s=60),
+        QuotaGone("x"),
+        ContextTooLong("x"),
+        ContentFiltered("x"),
+        UpstreamRefused("x"),
+        TooLarge("x"),
+    ],
+)
+def test_it_hears_the_sentence_where_it_would_not_ask_again_or_only_after_a_long_silence(error: ServiceError) -> None:
+    assert told(turn(RETRIED).give_up(error)) == ("close", SORRY, error.code)
+    assert told(turn(Ending(retried=True)).give_up(error)) == ("fail", error.code), "no words of ours stand in JSON"
+
+
 @pytest.mark.parametrize("error", [UnsupportedValue("x"), InvalidKey("x"), ModelNotFound("x")])
 def test_the_requests_own_fault_is_a_status_before_the_headers_and_spoken_after_them(error: ServiceError) -> None:
     assert told(turn().give_up(error)) == ("fail", error.code)
@@ -351,6 +385,8 @@ def test_skip_turn_is_called_where_the_model_might_have_called_it(
 def test_platforms_that_ask_again_are_those_that_take_a_status_whatever_the_answer_is(name: str, speaks: bool) -> None:
     assert ending_for(BUILT_IN[name], job(), speaks=speaks, finish_text="x").retried
     assert not ending_for(BUILT_IN["elevenlabs"], job(), speaks=True, finish_text="x").retried
+    tells = replace(BUILT_IN[name], late_failure="error")
+    assert not ending_for(tells, job(), speaks=speaks, finish_text="x").retried, "its errors are told as they are"
 
 
 @pytest.mark.parametrize("error", [UpstreamError("x"), UpstreamTimeout("x"), EmptyAnswer("x"), Overloaded("x")])

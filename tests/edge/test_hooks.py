@@ -8,6 +8,7 @@ from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
@@ -16,7 +17,7 @@ from pytest_aiohttp import AiohttpClient
 
 from edge.calls import CallState
 from edge.handlers import Edge
-from edge.hook_event import Event, event_at, event_of
+from edge.hook_event import AUDIO, Event, event_at, event_of
 from edge.hooks import Held, Hooks
 from edge.metrics import Metrics
 from edge.presence import Presence
@@ -416,9 +417,25 @@ def test_ids_that_could_not_be_shown_are_none() -> None:
     assert said == Event()
 
 
-def test_a_body_that_is_no_json_is_said_to_be() -> None:
+@pytest.mark.parametrize("body", [b'{"type": ', b"[1,2", b'{"type": 5, garbage', b'{"note": "\xff\xfe"}', b"[" * 5000])
+def test_a_body_that_is_no_json_is_said_to_be(body: bytes) -> None:
     with pytest.raises(InvalidJson):
-        event_of(b'{"type": ')
+        event_of(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "event"),
+    [
+        ({"type": "call_ended", "data": {"conversation_id": "c1", "agent_id": 7}}, Event("call_ended", "c1")),
+        ({"type": "call_ended", "data": ["a"]}, Event("call_ended")),
+        ({"type": 5, "data": {"conversation_id": {}, "agent_id": "a1"}}, Event("", None, "a1")),
+        ({"type": AUDIO, "data": {"agent_id": {"id": "a1"}}}, Event(AUDIO)),
+        ([1, 2], Event()),
+        ("two words", Event()),
+    ],
+)
+def test_a_field_of_another_form_says_nothing_and_the_others_still_do(body: object, event: Event) -> None:
+    assert event_of(msgspec.json.encode(body)) == event
 
 
 def test_the_beginning_of_a_body_says_what_the_whole_does() -> None:

@@ -165,6 +165,29 @@ def test_a_cut_answer_that_comes_back_says_how_much_of_it_was_heard() -> None:
         assert edge.edge._metrics.registry.get_sample_value("trunkline_turns_cut_total") == 1
 
 
+def test_a_caller_who_asks_again_at_once_finds_what_the_cut_turn_was_though_its_claim_has_not_ended_yet() -> None:
+    """What it cost is known only when its worker answers the cancel."""
+    with Line(script=words(40, first_s=1.5, every_s=0.1), profile=GUARDED, fate=Fates({"cancel": (0.5,)})) as line:
+        edge, _ = line.add_edge(), line.add_worker()
+        client = post(edge)
+        line.until(lambda: "0.3" in client.text)
+        client.hang_up()
+        line.run(0.01)
+        assert line.records == []
+
+        again = post(edge, USER, {"role": "assistant", "content": "0.0 0.1"})
+        line.until(lambda: again.ended)
+        line.settle()
+        line.until(lambda: len(line.records) == 2 and line.amendments)
+
+        cut, following = sorted(line.records, key=lambda record: record.outcome, reverse=True)
+        assert cut.outcome == "interrupted"
+        assert line.amendments[0].amends == cut.id
+        assert {*cut.spoken_by_edge, *following.spoken_by_edge} == {"One moment... ", "Let me see... "}
+        state = kept(line)[0]
+        assert (state.turn_id, state.fillers) == (following.id, 2)
+
+
 def test_a_request_that_comes_again_amends_once() -> None:
     with Line(script=words(40, every_s=0.1), profile=GUARDED) as line:
         edge, _ = line.add_edge(), line.add_worker()

@@ -13,7 +13,16 @@ from msgspec.structs import replace
 from edge.chat import ChatAnswer
 from edge.dialect import Delta
 from protocol import sse
-from protocol.errors import ContextTooLong, EmptyAnswer, UnsupportedValue, UpstreamError
+from protocol.errors import (
+    ContentFiltered,
+    ContextTooLong,
+    EmptyAnswer,
+    QuotaGone,
+    RateLimited,
+    ServiceError,
+    UnsupportedValue,
+    UpstreamError,
+)
 from protocol.messages import Finished, Job, Reasoning, Refusal, Text, ToolCall, TurnRecord, Withheld
 from protocol.settings_profiles import Profile
 from tests.flow.client import Client
@@ -337,6 +346,14 @@ def test_a_platform_that_asks_again_is_told_to_where_nothing_is_spoken_too(body:
     assert client.headers["x-should-retry"] == "true"
 
 
+@pytest.mark.parametrize("error", [RateLimited("x", retry_after_s=12), ContentFiltered("x"), QuotaGone("x")])
+def test_it_hears_the_sentence_where_another_try_would_come_late_or_never(error: ServiceError) -> None:
+    client, record = turned(replace(VOICE, early_failure="status"), says(0.1, error))
+
+    assert (client.status, client.text) == (200, SORRY)
+    assert record.error == error.code
+
+
 def test_what_the_target_cannot_take_in_the_middle_of_a_call_is_spoken_and_recorded() -> None:
     client, record = turned(VOICE, says(0.1, ContextTooLong("too long", param="messages")))
 
@@ -414,9 +431,10 @@ def test_a_model_that_says_nothing_in_its_budget_is_given_up_with_the_sentence()
 def test_an_answer_with_nothing_in_it_never_goes_out(
     steps: list[Step], on_empty: Any, tools: Any, text: str, calls: list[str], reason: str
 ) -> None:
-    client = heard(replace(VOICE, on_empty=on_empty), says(0.1, *steps), tools=tools)
+    client, record = turned(replace(VOICE, on_empty=on_empty), says(0.1, *steps), tools=tools)
 
     assert client.text == text
+    assert record.called_by_edge == tuple(calls)
     assert [call["function"]["name"] for call in client.calls] == calls
     assert client.finish_reason == reason
     assert client.ended_well

@@ -52,6 +52,8 @@ def notes(turn: TurnRecord) -> list[str]:
         found.append(f"error: {turn.error}")
     if turn.spoken_by_edge:
         found.append(f"the edge spoke: {', '.join(map(repr, turn.spoken_by_edge))}")
+    if turn.called_by_edge:
+        found.append(f"the edge called: {', '.join(turn.called_by_edge)}")
     if turn.withheld:
         found.append(f"withheld: {', '.join(f'{one.tool} ({one.reason})' for one in turn.withheld)}")
     if turn.leaked:
