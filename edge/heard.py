@@ -8,8 +8,7 @@ else, nothing is known.
 from collections.abc import Sequence
 
 from edge.calls import SAID_KEPT, CallState
-from edge.spoken import text_of
-from protocol.messages import Heard, Job, Message
+from protocol.messages import Heard, Job, Message, text_of
 
 CUT_MARKS = ("...", "…", "--", "—", "-")
 
@@ -41,7 +40,7 @@ def heard(state: CallState, job: Job) -> Heard | None:
 def _heard_chars(said: str, state: CallState, messages: Sequence[Message]) -> int | None:
     """Characters of `said` that came back; None: the history does not say."""
     answers, is_followed = _answers(messages, state.asked)
-    texts = [text for message in answers if (text := text_of(message.content).strip())]
+    texts = [text for message in answers if (text := text_of(message).strip())]
     if texts:
         return _prefix(said, " ".join(texts[-1].split()))
     knows = state.interrupted or any(message.role == "assistant" for message in messages)  # some send none at all

@@ -26,7 +26,6 @@ from edge.answers import error_response
 from edge.calls import CallState
 from edge.dialect import JSON_TYPE
 from edge.hook_event import AUDIO, HEAD_BYTES, Event, event_at, event_of
-from edge.keys import DEFAULT_TENANT
 from edge.metrics import Metrics
 from edge.middleware import TURN_ID, Handler
 from edge.paths import HOOK
@@ -36,6 +35,7 @@ from protocol import telemetry
 from protocol.errors import InvalidSignature, NotKept, ServiceError, TooLarge
 from protocol.messages import Hook
 from protocol.settings_profiles import HooksSettings
+from protocol.settings_voice import DEFAULT_TENANT
 from protocol.spans import Span, Spans
 from protocol.streams import StreamError
 from protocol.wire import Disconnected, NoResponders

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from protocol.errors import InvalidKey, NoKey
-
-DEFAULT_TENANT = "default"
+from protocol.settings_voice import DEFAULT_TENANT
 
 
 class Keys:

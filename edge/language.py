@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from edge import carried
 from protocol.codec import DecodeError
-from protocol.messages import Json, Message, PastCall
+from protocol.messages import Json, Message, PastCall, text_of
 from protocol.settings_profiles import Profile
 from protocol.tool_results import Result, result_of
 
@@ -92,7 +92,7 @@ def detected(messages: Iterable[Message]) -> str | None:
 
 def _changed_to(call: PastCall, result: Message) -> str | None:
     """None: the platform did not change, or nobody knows to what."""
-    text = _text(result)
+    text = text_of(result).strip()
     if text and result_of(text) is not Result.DONE:
         return None
     try:
@@ -100,12 +100,6 @@ def _changed_to(call: PastCall, result: Message) -> str | None:
     except DecodeError:  # plain words
         told = _Result()
     return normalised(told.language) or normalised(_asked_for(call))
-
-
-def _text(message: Message) -> str:
-    if message.content is None or isinstance(message.content, str):
-        return (message.content or "").strip()
-    return "".join(getattr(part, "text", "") for part in message.content).strip()
 
 
 def _asked_for(call: PastCall) -> object:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from edge.guard import FLUSH, bare
-from protocol.messages import Message, Part, TextPart
+from protocol.messages import Message, Part, TextPart, text_of
 from protocol.settings_profiles import Profile
 
 SPOKEN_REMOVED = "spoken_by_edge_removed"  # beside the names of `edge.history`
@@ -92,20 +92,13 @@ def without_spoken(messages: tuple[Message, ...], spoken: Spoken) -> Cleaned:
 
 def _cleaned(message: Message, spoken: Spoken) -> Message:
     content = message.content
-    text = text_of(content)
+    text = text_of(message)
     if not text:
         return message
     begin, end = spoken.find(text)
     if end - begin == len(text):
         return message
     return replace(message, content=_between(content, begin, end) or None)
-
-
-def text_of(content: Content) -> str:
-    """All the words of a message."""
-    if content is None or isinstance(content, str):
-        return content or ""
-    return "".join(part.text for part in content if isinstance(part, TextPart))
 
 
 def _between(content: Content, begin: int, end: int) -> Content:

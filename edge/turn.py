@@ -10,11 +10,22 @@ from edge.errors import is_own_fault, is_tried_again
 from edge.inbox import Lost
 from protocol.errors import EmptyAnswer, NoWorker, ServiceError, WorkerLost, from_failed
 from protocol.last_tools import ONCE_A_CALL
-from protocol.messages import Attempt, Failed, Finished, OnLost, Reasoning, Refusal, Text, ToolCall, Usage, Withheld
+from protocol.messages import (
+    REPEATED,
+    Attempt,
+    Failed,
+    Finished,
+    OnLost,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    Usage,
+    Withheld,
+)
 
 MAX_OFFERS = 3
 CHARS_PER_TOKEN = 4  # for what a lost claim cost: nobody is left to say
-REPEATED = "repeated"  # a call that was made before: nobody misses it
 
 
 class Offer(Struct, frozen=True):
@@ -143,7 +154,7 @@ class Turn:
     def finished(self, last: Finished) -> Next:
         """The last frame of an answer."""
         self.told(last)
-        missed = any(withheld.reason != REPEATED for withheld in last.withheld)
+        missed = any(withheld.reason != REPEATED for withheld in last.withheld)  # nobody misses what was made before
         if self.ending.empty != "as it came" and self._is_empty:
             if last.withheld and all(map(_is_over, last.withheld)):
                 return End(last, *self._silence())

@@ -138,6 +138,13 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     clean_markup: bool = False  # what a model leaks into its text is taken out
 
 
+def text_of(message: Message) -> str:
+    """A message's text, its parts joined; other kinds of parts have none."""
+    if isinstance(message.content, str):
+        return message.content
+    return "".join(part.text for part in message.content or () if isinstance(part, TextPart))
+
+
 # --- the frames: worker -> edge --------------------------------------------------------------------
 
 
@@ -182,11 +189,15 @@ class Attempt(Struct, frozen=True, omit_defaults=True):
     total_ms: float | None = None
 
 
+REPEATED = "repeated"
+
+
 class Withheld(Struct, frozen=True, omit_defaults=True):
     """A tool call that did not go out, and that no second try has mended. Never its arguments."""
 
     tool: str
-    reason: str  # `invalid`, `repeated`, or the gate's: `too_early`, `not_allowed`, `not_after`, `placeholder`
+    # `invalid`, `repeated` (it was made before), or the gate's: `too_early`, `not_allowed`, `not_after`, `placeholder`
+    reason: str
 
 
 # Frames hold no cycles (`gc=False`): a worker keeps thousands of them, and a collection would look at each.

@@ -6,6 +6,7 @@ puts out that is not its own text stands in a block of its own, escaped; no filt
 the compiled expression, after all of them.
 """
 
+import re
 import traceback
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -32,12 +33,14 @@ ALLOWED = (
 FOREIGN = (
     *(nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.AssignBlock),
     *(nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block),
+    nodes.ScopedEvalContextModifier,  # it escapes what stands around a value too, and so undoes the block
 )
 WORDS: dict[type[nodes.Node], str] = {
     nodes.CallBlock: "call",
     nodes.FilterBlock: "filter",
     nodes.AssignBlock: "set … endset",
     nodes.FromImport: "from",
+    nodes.ScopedEvalContextModifier: "autoescape",
 }
 ROUND = "__round"  # in a template's context: counts a loop's round
 
@@ -47,6 +50,8 @@ ITS_OWN = ("range", "loop")
 NAMES = ("<template>", "<unknown>")  # Jinja's, of a template that is no file
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}  # categories of characters that nobody sees, but a model reads
+UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0e\uffa0\U000e0100-\U000e01ef]")
+"""Of other categories, but nobody sees them either: fillers, and variation selectors but the one that emoji have."""
 SEEN = "\n\t\u200c\u200d"  # those of them that texts need: Persian and emoji have joiners
 
 Rendered = Callable[[Mapping[str, Any]], str]
@@ -264,6 +269,7 @@ def _plain(value: Any) -> Any:
 
 def escaped(text: str) -> str:
     """Text without a tag in it, and without what nobody sees."""
+    text = UNSEEN.sub("", text)
     if not text.isprintable():
         text = "".join(char for char in text if char in SEEN or unicodedata.category(char) not in HIDDEN)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -74,6 +74,21 @@ def test_a_turn_that_came_to_its_end_may_have_been_cut_while_it_was_played() -> 
     assert amendment.heard_words == 3
 
 
+GONE = {
+    "of a turn that came to its end, while the greeting is there": CallState(turn_id="turn_1", said=SAID, asked=1),
+    "and it ended in a letter": CallState(turn_id="turn_1", said="Your parcel left", asked=1, interrupted=True),
+}
+
+
+@pytest.mark.parametrize("state", GONE.values(), ids=GONE)
+def test_of_an_answer_that_is_gone_nothing_was_heard(state: CallState) -> None:
+    amendment = after(None, state)
+
+    assert amendment is not None
+    assert (amendment.heard_chars, amendment.heard_words) == (0, 0)
+    assert amendment.said_words == len(state.said.split())
+
+
 def test_an_answer_in_parts_counts_as_its_text() -> None:
     parts = Message("assistant", (TextPart("Your parcel"), TextPart(" left")))
 

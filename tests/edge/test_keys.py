@@ -2,8 +2,9 @@
 
 import pytest
 
-from edge.keys import DEFAULT_TENANT, Keys
+from edge.keys import Keys
 from protocol.errors import InvalidKey, NoKey
+from protocol.settings_voice import DEFAULT_TENANT
 
 KEYS = Keys({"acme": "sk-1", "other": "sk-2"}, ["x-api-key", "x-line-key"])
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.guard import wording
-from edge.spoken import SPOKEN_REMOVED, Spoken, text_of, without_spoken
-from protocol.messages import ImagePart, Message, PastCall, TextPart
+from edge.spoken import SPOKEN_REMOVED, Spoken, without_spoken
+from protocol.messages import ImagePart, Message, PastCall, TextPart, text_of
 from protocol.profiles import BUILT_IN
 from protocol.settings_profiles import Profile
 
@@ -162,7 +162,7 @@ def test_whatever_the_edge_has_said_the_models_words_are_what_is_left(answer: tu
 
     for text in as_platforms_send(out):
         messages, _ = without_spoken((Message("assistant", text),), Spoken(profile))
-        assert " ".join((text_of(messages[0].content)).split()) == " ".join(own.split())
+        assert " ".join((text_of(messages[0])).split()) == " ".join(own.split())
 
 
 @given(answers(), st.lists(st.integers(0, 200), max_size=4))
@@ -173,7 +173,7 @@ def test_wherever_the_text_is_split_into_parts(answer: tuple[Profile, str, str],
 
     messages, _ = without_spoken((Message("assistant", parts),), Spoken(profile))
 
-    assert text_of(messages[0].content).strip() == own
+    assert text_of(messages[0]).strip() == own
 
 
 @given(answers(), st.integers(0, 200))
@@ -185,7 +185,7 @@ def test_wherever_the_platform_cuts_it_no_word_of_the_models_is_lost(answer: tup
 
     messages, _ = without_spoken((Message("assistant", text),), Spoken(profile))
 
-    assert text_of(messages[0].content).strip().startswith(text[begin : begin + len(own)].strip())
+    assert text_of(messages[0]).strip().startswith(text[begin : begin + len(own)].strip())
 
 
 @given(profiles(), letters.filter(lambda text: text != " " and not text.isspace()))

@@ -32,7 +32,7 @@ def config(upstream_url: str) -> str:
             f"[turn]\nbudget_s = {TURN['budget_s'] * PACE}\ntotal_s = {TURN['total_s'] * PACE}",
             "[breaker]\nrequests = 100000",
             *(_profile(name) for name in BUILT_IN if name != PLAIN),
-            f'[profiles.{PATIENT}]\nbase = "livekit"\nheaders_after_s = {PACE}\nping_s = {PACE}',
+            f'[profiles.{PATIENT}]\nbase = "livekit"\nheaders_after_s = {PACE}',
             f'[models.{MODEL}]\ntargets = ["first", "second"]\nretry_share = 1.0',
             f'[models.{ALONE}]\ntargets = ["first"]\nretry_share = 1.0',
             _target("first", upstream_url),

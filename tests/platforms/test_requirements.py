@@ -99,7 +99,7 @@ async def test_r_10_an_empty_answer_is_tried_again_and_never_heard(caller: Calle
 async def test_r_11_comments_come_while_livekit_waits_for_bytes(line: RealLine, web: aiohttp.ClientSession) -> None:
     """With a filler or without: the agent has words of its own for a long wait."""
     caller = caller_of(line, web, "livekit", PATIENT, ALONE)
-    turn = await caller.says(f"late:{round(1000 * PACE * 6)}")
+    turn = await caller.says(f"late:{round(1000 * PACE * 7)}")
 
     assert turn.failures == []
     assert turn.hearings[0].comments >= 2

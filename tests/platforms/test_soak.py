@@ -78,6 +78,12 @@ SPANS = (
     span("2", "1", "admit", "INTERNAL"),
     span("3", "1", "chat front-desk", "CLIENT"),
 )
+REPAIRED = record(
+    attempts=(Attempt(target="first", outcome="answered"), Attempt("first", "answered", reason="tool_repair"))
+)
+PASSED_OVER = record(
+    attempts=(Attempt("first", "skipped", reason="breaker_open"), Attempt(target="second", outcome="answered"))
+)
 LEFT = Left(0, 0.0, 1, (record(),), SPANS, {"edge 0": 60.0}, {"edge 0": 61.0})
 HEARD = Outcome("vapi", 5, 1, "", FLAWLESS, ("t1",), 3.0)
 DROPPED = msgspec.structs.replace(HEARD, dropped="status 500")
@@ -113,11 +119,24 @@ def test_nothing_wrong_is_a_pass() -> None:
         (lambda: changed(spans=(*SPANS, span("4", "9", "stream", "INTERNAL"))), "traces"),
         (lambda: changed(spans=SPANS[:2]), "traces"),
         (lambda: changed(spans=(SPANS[0], SPANS[2])), "traces"),
+        (lambda: changed(records=(REPAIRED,)), "traces"),
         (lambda: changed(records=(record(trace_id="b"),)), "traces"),
     ],
 )
 def test_each_thing_that_is_wrong_is_a_row_that_is_missed(wrong: Callable[[], Soak], row: str) -> None:
     assert missed(wrong()) == [row]
+
+
+def test_each_try_has_its_span_whatever_it_was_for() -> None:
+    again = span("4", "1", "chat front-desk", "CLIENT")
+
+    assert missed(changed(records=(REPAIRED,), spans=(*SPANS, again))) == []
+    [row] = [row for row in rows(changed(records=(REPAIRED,))) if not row.met]
+    assert row.wrong == ("turn t1 (completed): a target without its span",)
+
+
+def test_a_target_that_was_passed_over_was_not_asked() -> None:
+    assert missed(changed(records=(PASSED_OVER,))) == []
 
 
 @pytest.mark.parametrize("complaint", COMPLAINTS)

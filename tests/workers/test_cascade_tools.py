@@ -383,6 +383,24 @@ def test_a_call_is_ended_once_and_the_model_goes_on_without_it() -> None:
     play(scene())
 
 
+def test_a_call_that_was_ended_is_not_ended_again_where_no_tools_are_offered() -> None:
+    """Its name is no secret, and by it the edge knows that the conversation is over: it says no sentence."""
+
+    async def scene() -> None:
+        model = target("model", answer(end_call()))
+
+        heard = await ask(model, tools=(), messages=(user("hi"), *ENDED, user("bye")))
+
+        [withheld] = heard.last.withheld
+        assert (withheld.tool, withheld.reason) == ("end_call", "repeated")
+        assert (heard.text, calls(heard), ended(heard)) == ("", [], ("stop", (withheld,)))
+        assert len(model.asked) == 2
+        told = [span.attributes.get(telemetry.ATTEMPT_OBJECTIONS) for span in heard.spans]
+        assert told == [("end_call:repeated",), ("end_call:repeated",), None]
+
+    play(scene())
+
+
 def test_a_name_that_is_made_up_is_in_no_record_and_no_trace() -> None:
     async def scene() -> None:
         heard = await ask(target("model", answer(ToolCall(0, "c", "my_card_is_4111", "{}"))))
@@ -390,6 +408,40 @@ def test_a_name_that_is_made_up_is_in_no_record_and_no_trace() -> None:
         assert ended(heard) == ("stop", (Withheld("unknown", "invalid"),))
         told = [span.attributes.get(telemetry.ATTEMPT_OBJECTIONS) for span in heard.spans]
         assert told == [("unknown:invalid",), ("unknown:invalid",), None]
+
+    play(scene())
+
+
+@pytest.mark.parametrize(
+    ("made_up", "told"),
+    [
+        ("transfer to number!", "transfer_to_number_"),
+        ("x" * 80, "x" * 64),
+        ("", "unknown_function"),
+        ("look up", "unknown_function"),
+    ],
+)
+def test_a_repair_names_no_tool_in_a_way_that_upstreams_refuse(made_up: str, told: str) -> None:
+    """OpenAI answers 400 to such a name in the history: the repair was lost. Nor is it one of those that there are."""
+
+    async def scene() -> None:
+        model = target("model", answer(ToolCall(0, "c", made_up, "{}")), answer(good()))
+
+        assert ended(await ask(model)) == ("tool_calls", ())
+        assert model.asked[1].job.messages[-2].tool_calls == (PastCall("c", told, "{}"),)
+
+    play(scene())
+
+
+def test_where_no_call_may_be_made_the_model_is_asked_for_words() -> None:
+    async def scene() -> None:
+        for tools in (TOOLS, ()):
+            model = target("model", answer(good()), answer(Text("Well then.")))
+
+            heard = await ask(model, tool_choice=ToolChoice("none"), tools=tools)
+
+            assert (heard.text, ended(heard), calls(heard)) == ("Well then.", ("stop", ()), [])
+            assert "no tool may be called in this answer" in str(model.asked[1].job.messages[-1].content)
 
     play(scene())
 

@@ -4,6 +4,7 @@ import json
 import re
 import warnings
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +36,33 @@ READ: dict[str, list[tuple[str, str]]] = {
     '{"name": "f", "arguments": [1]}': [],
     '{"name": "f", "arguments": "what"}': [],
     '{"name": 7}': [],
+    # arguments by another key
+    '{"name": "f", "args": {"n": 1}}': [("f", '{"n":1}')],
+    '{"name": "f", "input": {"n": 1}}': [("f", '{"n":1}')],
+    '{"name": "f", "arguments": null, "input": {"n": 1}}': [("f", '{"n":1}')],
+    '{"tool_name": "f", "parameters": {"n": 1}}': [("f", '{"n":1}')],
+    '{"function": {"name": "f"}, "arguments": {"n": 1}}': [("f", '{"n":1}')],
+    '{"type": "function", "id": "1", "name": "g"}': [("g", "{}")],
+    '{"name": "f", "n": 1}': [],
+    '{"name": "f", "arguments": null, "n": 1}': [],
+    '[{"name": "f", "kwargs": {"n": 1}}, {"name": "g"}]': [("g", "{}")],
+    "<function=f>n=1</function>": [],
+    # without its brackets, in a block of code, before control tokens
+    '"name": "f", "arguments": {"n": 1}': [("f", '{"n":1}')],
+    '"name": "f", "arguments": {"o": {}}}': [("f", '{"o":{}}')],
+    '```json\n{"name": "f", "arguments": {"n": 1}}\n```': [("f", '{"n":1}')],
+    "```\nf(n=1)\n```\n<|im_end|>": [("f", '{"n":1}')],
+    "f(n=1)<|eom_id|> </s>\n": [("f", '{"n":1}')],
+    "f(text='<|x|>')<|eom_id|>": [("f", '{"text":"<|x|>"}')],
+    # with names in attributes
+    '<invoke name="f"><parameter name="n">3</parameter></invoke>': [("f", '{"n":3}')],
+    '<｜DSML｜invoke name="f"><｜DSML｜parameter name="text" string="true">3</｜DSML｜parameter>\n</｜DSML｜invoke>': [
+        ("f", '{"text":"3"}')
+    ],
+    '<invoke name="g"></invoke>\n<invoke name="f"><parameter name="n">3</parameter>': [("g", "{}")],
+    '<invoke name="f">{"n": 1}</invoke>': [],
+    '<invoke name="f"><parameter name="n">3</invoke>': [],
+    '<invoke name="f"><parameter>3</parameter></invoke>': [],
     '{"name": "f", "argum': [],
     # Llama's and Qwen3-Coder's tags
     '<function=f>{"n": 1}</function>': [("f", '{"n":1}')],
@@ -95,13 +123,17 @@ def test_a_call_is_read_as_its_model_writes_it(text: str, expected: list[tuple[s
         "f" + "[ARGS]" * 10_000,
         "f(text='" + "x" * MAX_CODE_CHARS + "')",
         "<function=" * 6_000,
+        '<invoke name="f">' * 4_000,
+        '<invoke name="f">' + '<parameter name="a">' * 3_000,
+        "<|x|>" * 12_000,
+        "f" + "<|x|>" * 12_000 + "x",
         "<function=f>" + "<parameter=a>" * 4_000,
         "f<arg_key>" * 6_000,
         "f(n=\x00)",
         "f(n=" + "9" * 5_000 + ")",
         '{"name": "f", "arguments": {"n": ' + "9" * 5_000 + "}}",
     ],
-    ids=range(14),
+    ids=range(18),
 )
 def test_what_is_made_to_break_a_reader_is_no_call(text: str) -> None:
     assert calls_in(text, TOOLS) == [] or "[[[" in text
@@ -118,6 +150,24 @@ def test_bodies_that_nothing_closes_took_a_second_to_read() -> None:
         assert not re.search(r"(?<!\\)[*+]|\.\*|\}\?", bounded), pattern
 
 
+def test_no_more_calls_are_read_than_may_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them were, and a schema of 100 KB was read for each: a tenth of a second in which nobody else speaks."""
+    decoded: list[bytes] = []
+    decode = msgspec.json.decode
+
+    def watched(data: bytes) -> object:
+        decoded.append(data)
+        return decode(data)
+
+    monkeypatch.setattr(msgspec.json, "decode", watched)
+    tools = {"f": Tool("f", parameters=b'{"properties": {"n": {"type": "integer"}}, "title": "of many calls"}')}
+    text = "<function=f><parameter=n>1</parameter></function>" * 1000
+
+    assert calls_in(text, tools, 3) == [("f", '{"n":1}')] * 3
+    assert len(decoded) == 1
+    assert calls_in(text, tools, 0) == []
+
+
 def test_each_parameter_is_looked_at_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are, no end tag is looked for behind the next beginning."""
     seen: list[int] = []
@@ -131,6 +181,7 @@ def test_each_parameter_is_looked_at_alone(monkeypatch: pytest.MonkeyPatch) -> N
     for text in (
         "<function=f>" + "<parameter=x>1</parameter>" * 2000 + "</function>",
         "f" + "<arg_key>x</arg_key><arg_value>1</arg_value>" * 2000,
+        '<invoke name="f">' + '<parameter name="x">1</parameter>' * 2000 + "</invoke>",
     ):
         assert calls_in(text, TOOLS)
         assert sum(seen) < len(text)

@@ -26,12 +26,12 @@ from protocol.messages import (
     Usage,
 )
 from tests.workers.target_jobs import job
-from workers.targets.marks import ANYWHERE, BEGINNINGS, MARK, MAX_HELD, OPENERS
+from workers.targets.marks import ANYWHERE, BEGINNINGS, MARK, MAX_BLANK, MAX_HELD, OPENERS
 from workers.targets.markup import Markup, needs_cleaning
 from workers.targets.opened import MAX_CALL_CHARS
 
 SCHEMA = b'{"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}'
-TOOLS = (Tool("get_weather", parameters=SCHEMA), Tool("end_call"), Tool("brave_search"))
+TOOLS = (Tool("get_weather", parameters=SCHEMA), Tool("end_call"), Tool("brave_search"), Tool("play_keypad_touch_tone"))
 
 WEATHER = ("get_weather", '{"city":"Paris"}')
 
@@ -87,6 +87,70 @@ LEAKS: dict[str, tuple[str, list[tuple[str, str]], int]] = {
     "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n"
     '{"city": "Paris"}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>': ("", [WEATHER], 3),
     "<tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>Paris</arg_value>\n</tool_call>": ("", [WEATHER], 1),
+    # GLM, without arguments
+    "Bye!\n<tool_call>end_call</tool_call>": ("Bye!\n", [("end_call", "{}")], 1),
+    "<tool_call>\nend_call\n</tool_call>\nBye.": ("", [("end_call", "{}")], 1),
+    "<tool_call>play_keypad_touch_tone</tool_call>": ("", [("play_keypad_touch_tone", "{}")], 1),
+    "<tool_call>functions.end_call</tool_call>": ("", [("end_call", "{}")], 1),
+    "<tool_call>end_call<|im_end|>": ("", [("end_call", "{}")], 1),
+    "<tool_call>end_call": ("", [("end_call", "{}")], 1),
+    "Hm. <|tool_call|>end_call</s>": ("Hm. ", [("end_call", "{}")], 1),
+    "Well, <tool_call>what</tool_call> yes.": ("Well, what yes.", [], 2),
+    "Well, <tool_call>end_call?</tool_call> yes.": ("Well, end_call? yes.", [], 2),
+    "Well, <tool_call>end_calls": ("Well, end_calls", [], 1),
+    "<function=end_call></function>": ("", [("end_call", "{}")], 1),
+    # in a block of code, behind much white space, or in a form of its own
+    'Hm. <tool_call>\n```json\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n```\n</tool_call>': (
+        "Hm. ",
+        [WEATHER],
+        1,
+    ),
+    '<|tool_call|>```json\n[{"name": "get_weather", "arguments": {"city": "Paris"}}]\n```<|im_end|>': (
+        "",
+        [WEATHER],
+        1,
+    ),
+    '[TOOL_CALLS] ```\n[{"name": "get_weather", "arguments": {"city": "Paris"}}]```': ("", [WEATHER], 1),
+    '<tool_call>```xml\n<invoke name="end_call"></invoke>\n```</tool_call>': ("", [("end_call", "{}")], 1),
+    "<tool_call>" + "\n" * 200 + '{"name": "end_call"}</tool_call>': ("", [("end_call", "{}")], 1),
+    'Hm. <tool_call>\n"name": "get_weather", "arguments": {"city": "Paris"}\n</tool_call>': ("Hm. ", [WEATHER], 1),
+    "Hm. <tool_call><name>get_weather</name><arguments>{}</arguments></tool_call>": ("Hm. ", [], 1),
+    "Hm. <tool_call>```json\nwhat?\n```</tool_call>": ("Hm. ", [], 1),
+    "Hm. <tool_call>```python is a fence, and": ("Hm. ```python is a fence, and", [], 1),
+    'Hm. <tool_call>"name" it, please': ('Hm. "name" it, please', [], 1),
+    # arguments under a key that nobody knows
+    'Hm. <tool_call>{"name": "get_weather", "city": "Paris"}</tool_call>': ("Hm. ", [], 1),
+    # Llama 4, LFM2, Command R; whatever else has a control token for them
+    'Hm. <|python_start|>[get_weather(city="Paris")]<|python_end|> Well.': ("Hm. ", [WEATHER], 1),
+    '<|python_start|>{"name": "x"}<|python_end|>Well.': ("Well.", [], 1),
+    '<|tool_call_start|>[get_weather(city="Paris")]<|tool_call_end|>': ("", [WEATHER], 1),
+    '<|START_ACTION|>[{"tool_call_id": "0", "tool_name": "get_weather", "input": {"city": "Paris"}}]<|END_ACTION|>': (
+        "",
+        [WEATHER],
+        1,
+    ),
+    '<|tool_calls|>\n[{"name": "get_weather", "arguments": {"city": "Paris"}}]<|tool_calls_end|>': ("", [WEATHER], 1),
+    '<|function_calls|>{"name": "end_call"}': ("", [("end_call", "{}")], 1),
+    "<|tool_calls|> are next.": ("are next.", [], 1),
+    "<|tool_call_end|>[1] and <|python_end|>{2}": ("[1] and {2}", [], 2),
+    '<|python_tag|>get_weather(city="Paris")<|eom_id|>': ("", [WEATHER], 1),
+    '<|python_tag|>get_weather(city="Paris") <|eot_id|>\n</s>': ("", [WEATHER], 1),
+    # DeepSeek 3.2
+    '<｜DSML｜function_calls>\n<｜DSML｜invoke name="get_weather">\n'
+    '<｜DSML｜parameter name="city" string="true">Paris</｜DSML｜parameter>\n'
+    "</｜DSML｜invoke>\n</｜DSML｜function_calls>": ("", [WEATHER], 1),
+    'Hm. <｜DSML｜tool_calls><｜DSML｜invoke name="end_call"></｜DSML｜invoke><｜DSML｜invoke name="get_weather">'
+    '<｜DSML｜parameter name="days" string="false">3</｜DSML｜parameter></｜DSML｜invoke></｜DSML｜tool_calls>': (
+        "Hm. ",
+        [("end_call", "{}"), ("get_weather", '{"days":3}')],
+        1,
+    ),
+    'Hm. <｜DSML｜function_calls>\n<｜DSML｜invoke name="end_call"><': ("Hm. ", [], 1),
+    "The <｜DSML｜function_calls> come next.": ("The come next.", [], 1),
+    # gpt-oss, where a server has eaten the mark of the channel
+    'commentary to=functions.get_weather json<|message|>{"city": "Paris"}<|call|>': ("", [WEATHER], 1),
+    'assistantcommentary to=functions.get_weather <|constrain|>json<|message|>{"city": "Paris"}': ("", [WEATHER], 1),
+    'commentary to=functions.get_weather json{"city": "Paris"}': ("", [], 1),
     # gpt-oss: issue 32587 of vllm-project/vllm
     "<|channel|>analysis<|message|>They greet.<|end|><|start|>assistant<|channel|>final<|message|>Hello.<|return|>": (
         "Hello.",
@@ -174,6 +238,13 @@ ORDINARY = (
     "Assistant managers are here.",
     "assistants: two",
     "AI is here: hello",
+    "commentary to=you and me",
+    "commentary to",
+    "Commentary to=functions.x",
+    "a commentary to=functions.x json",
+    "assistantcommentary",
+    "<DSML>",
+    "<｜DSML｜function_call",
     "AI: Artificial Intelligence is what it stands for.",
     "default_api.foo is how one names it. And so on.",
     "default_api.end",
@@ -341,6 +412,40 @@ def test_leaked_calls_and_proper_ones_are_counted_together() -> None:
     assert last == Finished("tool_calls", leaked=1)
 
 
+NONE = ToolChoice("none")
+OWN = ToolCall(0, "c", "get_weather", '{"city": "Paris"}')
+
+
+def test_where_no_call_may_be_made_one_of_the_upstreams_own_is_for_whoever_checks_it() -> None:
+    """It was lost here: nobody objected to it, and the turn was empty."""
+    frames: list[Frame] = [Text("Hm. "), OWN, Finished("tool_calls")]
+
+    assert passed(frames, tool_choice=NONE, check_tools=True) == frames
+    assert passed([Text(LEAKED + " Well."), DONE], tool_choice=NONE, check_tools=True)[0] == Text("Well.")
+
+
+def test_where_no_call_may_be_made_and_nobody_checks_none_goes_out() -> None:
+    frames = passed([Text("Hm. "), OWN, Text("Well."), Finished("tool_calls")], tool_choice=NONE)
+
+    assert frames == [Text("Hm. "), Text("Well."), Finished("stop")]
+    with pytest.raises(EmptyAnswer, match="'gpt'"):
+        passed([OWN, Finished("tool_calls")], tool_choice=NONE)
+
+
+@pytest.mark.parametrize(
+    "text", ["<tool_call>end_call</tool_call>", "<tool_call>end_call", "<|tool_call|>end_call</s>"]
+)
+def test_the_name_of_a_tool_that_may_not_be_called_is_not_said(text: str) -> None:
+    for size in (len(text), 1):
+        assert cleaned(in_pieces(text, size), tool_choice=NONE)[:2] == ("", [])
+
+
+def test_a_page_of_white_space_behind_a_mark_is_no_call() -> None:
+    """However it comes: what is kept of it has a bound."""
+    text = "Hm <tool_call>" + " " * 2 * MAX_BLANK + "Well."
+    assert cleaned([text]) == cleaned(text) == ("Hm Well.", [], 1)
+
+
 def test_a_call_that_the_upstream_tells_once_more_is_one_call() -> None:
     frames = passed([Text(LEAKED), ToolCall(0, "c", "get_weather", '{ "city": "Paris" }'), Finished("tool_calls")])
 
@@ -414,6 +519,15 @@ PARTS = st.sampled_from(
         *BEGINNINGS,
         *OPENERS,
         *("<|message|>", "<|call|>", "analysis", "final", "commentary to=functions.end_call", "<|start|>"),
+        *(
+            "<|tool_calls|>",
+            '<｜DSML｜invoke name="end_call">',
+            "</｜DSML｜invoke>",
+            "[end_call()]",
+            "end_call",
+            "</tool",
+        ),
+        *(" " * 33, "```json\n", "functions.", '"name": "end_call"', '<invoke name="end_call">', "</invoke>"),
         *("<|im_start|>", "<|im_end|>", "<|python_tag|>", "<|user|>", "<|assistant|>", "<|tool_call|>"),
         *('{"name": "end_call"}', '{"name": "x", "arguments": {}}', "end_call()", "get_weather>", "</parameter>"),
         *(
@@ -478,7 +592,7 @@ def test_only_what_may_become_a_mark_is_held_back_and_no_more_than_32_characters
         assert came == said + held
         assert len(held) < MAX_HELD
         begun = held if said else held.lstrip()
-        assert begun.startswith(("<", "`", "[") if said else ("<", "`", "[", "a", "A", "*", "p", "d")) or not begun
+        assert begun.startswith(("<", "`", "[") if said else ("<", "`", "[", "a", "A", "*", "p", "d", "c")) or not begun
 
 
 WORDS = st.lists(st.text("abcdefgh", min_size=1, max_size=9), min_size=2, max_size=9).map(" ".join)

@@ -8,8 +8,8 @@ from aiohttp import ClientSession
 
 from protocol import settings
 from protocol.errors import EmptyAnswer, ServiceError
-from protocol.messages import Finished, Frame, Text, Tool, ToolCall
-from tests.workers.fake_upstream import Answer, Exchange, chunk, says, upstream
+from protocol.messages import Finished, Frame, Text, Tool, ToolCall, ToolChoice
+from tests.workers.fake_upstream import DONE, Answer, Exchange, chunk, says, upstream
 from tests.workers.target_jobs import job
 from workers.targets import Patience
 from workers.targets.chat_completions import CHAT_COMPLETIONS
@@ -84,6 +84,22 @@ async def test_a_call_in_the_text_is_a_call(session: ClientSession, size: int, c
     assert isinstance(last, Finished)
     assert (last.reason, last.leaked, last.target) == ("tool_calls", 1, "gpt")
     assert last.timings.first_content_ms is not None
+
+
+@pytest.mark.parametrize("check_tools", [True, False])
+async def test_a_call_that_may_not_be_made_is_checked_or_makes_an_empty_answer(
+    session: ClientSession, check_tools: bool
+) -> None:
+    async def answer(exchange: Exchange) -> None:
+        call = {"index": 0, "id": "c", "type": "function", "function": {"name": "end_call", "arguments": "{}"}}
+        await exchange.begin()
+        await exchange.send(chunk({"tool_calls": [call]}, finish="tool_calls") + DONE)
+        await exchange.end()
+
+    frames = await heard(answer, session, tool_choice=ToolChoice("none"), check_tools=check_tools)
+
+    kinds = [ToolCall, Finished] if check_tools else [EmptyAnswer]
+    assert [type(frame) for frame in frames] == kinds
 
 
 async def test_where_it_is_not_asked_for_text_stays_as_it_is(session: ClientSession) -> None:

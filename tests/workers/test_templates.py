@@ -74,7 +74,6 @@ def test_what_a_template_shows(source: str, extra: dict[str, Any], expected: str
         "{% set y = extra.x %}{{ y }}",
         "{% with y = extra.x %}{{ y }}{% endwith %}",
         "{% for y in [extra.x] %}{{ y }}{% endfor %}",
-        "{% autoescape false %}{{ extra.x }}{% endautoescape %}",
         "{{ extra.x if true else 'nothing' }}",
         "{{ extra.zip or extra.x }}",
         "{{ extra.zip | default(extra.x) | safe }}",
@@ -108,6 +107,19 @@ def test_what_nobody_sees_is_taken_out() -> None:
     """A model reads it all the same: control characters, text that runs backwards, tags in the last plane."""
     assert escaped("a\x00b\x1b[1mc\u202ed\U000e0041e\ud800") == "ab[1mcde"
     assert escaped("a\n\tb\u200d") == "a\n\tb\u200d"
+
+
+@pytest.mark.parametrize(
+    "code", [0x34F, 0x115F, 0x1160, 0x17B4, 0x180B, 0x180F, 0x2800, 0x3164, 0xFE00, 0xFFA0, 0xE01EF]
+)
+def test_what_nobody_sees_is_taken_out_whatever_its_category(code: int) -> None:
+    """With 240 variation selectors anything can be written that a model reads and nobody sees."""
+    assert escaped(f"a{chr(code)}b") == "ab"
+    assert rendered("{{ extra.x }}", x=chr(code)) == ""
+
+
+def test_a_heart_stays_red() -> None:
+    assert escaped("\u2764\ufe0f") == "\u2764\ufe0f"
 
 
 # --- what no template may do -------------------------------------------------------------------------
@@ -170,6 +182,8 @@ def test_what_would_take_for_ever_or_all_memory_is_refused(source: str) -> None:
         ("{% set x %}{{ extra.name }}{% endset %}", 1, "set … endset"),
         ("{% filter upper %}{{ extra.name }}{% endfilter %}", 1, "filter"),
         ("{% block a %}{% endblock %}", 1, "block"),
+        ("a\n{% autoescape true %}{{ extra.name }}{% endautoescape %}", 2, "autoescape"),
+        ("{% autoescape false %}{{ extra.name }}{% endautoescape %}", 1, "autoescape"),
         ("{{ " + "(" * 5000 + ")" * 5000 + " }}", 1, "."),
     ],
 )

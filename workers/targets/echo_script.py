@@ -9,11 +9,10 @@ import msgspec
 
 from protocol.codec import DecodeError
 from protocol.errors import InvalidValue
-from protocol.messages import FinishReason, Frame, Job, Json, Reasoning, Text, Tool, ToolCall, Usage
+from protocol.messages import FinishReason, Frame, Job, Json, Reasoning, Text, Tool, ToolCall, Usage, text_of
 from workers.targets.echo_commands import MAX_TOKENS, Commands
 from workers.targets.json_example import NoExample, example
 from workers.targets.tool_calls import made_up_id
-from workers.targets.usage import text_of
 
 GREETING = "Hello! Say something, and I will say it back."
 THOUGHTS = "The caller said something. I will say the same."

@@ -1,9 +1,9 @@
 """What models leak into their text: tool calls, control tokens, the name of who speaks. Pure.
 
 A call that can be read becomes a call; whatever else is no speech vanishes, and what stands around it is joined. Text
-is held back only while it may still become a mark, or the beginning of a call behind one, at most 32 characters;
-between the tags of a call it is collected (`opened`). Which marks there are is in `marks`, how calls are written in
-`leaked_calls`.
+is held back only while it may still become a mark, or the beginning of a call behind one, at most 32 characters beside
+the white space before that; between the tags of a call it is collected (`opened`). Which marks there are is in `marks`,
+how calls are written in `leaked_calls`.
 
 A mark that is quoted is an example: it is said, for the words around it are about it, and begins nothing. Only control
 tokens vanish there too.
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from msgspec.structs import replace
 
-from protocol.messages import Finished, Frame, Job, Reasoning, Refusal, Text, ToolCall
+from protocol.messages import Finished, FinishReason, Frame, Job, Reasoning, Refusal, Text, ToolCall
 from workers.targets.asking import is_json, offered
 from workers.targets.leaked_calls import Call, calls_in
 from workers.targets.marks import (
@@ -24,15 +24,16 @@ from workers.targets.marks import (
     CONTROL_MARK,
     MARK,
     MAX_HELD,
-    OPENERS,
     OURS,
     RECIPIENT,
     ROLE_MARKS,
     ROLES,
     SILENT,
     TURNS,
+    UNMARKED,
     certain,
     may_become,
+    opening,
 )
 from workers.targets.opened import Opened
 from workers.targets.quoting import Code, is_behind_quote
@@ -58,8 +59,9 @@ class Markup:
         self._may_be_empty = bool(job.said)
         self._tools = {tool.name: tool for tool in offered(job)}
         self._limit = 1 if job.parallel_tool_calls is False else MAX_CALLS
-        if job.tool_choice is not None and job.tool_choice.mode == "none":
-            self._limit = 0
+        self._may_call = job.tool_choice is None or job.tool_choice.mode != "none"
+        self._are_checked = job.check_tools
+        self._has_dropped = False  # a call of the upstream's own
         self._held = ""
         self._names: tuple[str, ...] = () if job.said else BEGINNINGS  # one may stand here
         self._open: Opened | None = None
@@ -115,7 +117,7 @@ class Markup:
 
     def _cut_off(self, calls: list[ToolCall]) -> Opened | None:
         opened, self._open = self._open, None
-        if opened is not None and opened.look is None:
+        if opened is not None and opened.is_call:
             calls += self._read(opened, "")
         return opened
 
@@ -143,7 +145,7 @@ class Markup:
     def _other(self, frame: Frame) -> Iterator[Frame]:
         match frame:
             case ToolCall():
-                if self._sent < self._limit and not self._is_made(frame):
+                if self._passes(frame):
                     yield replace(frame, index=self._sent)
                     self._sent += 1
             case Refusal():
@@ -156,11 +158,28 @@ class Markup:
                 yield frame
 
     def _ended(self, last: Finished) -> Finished:
-        if self.leaked and not (self._said or self._sent or self._may_be_empty):
-            words = "nothing but marks that a model leaks into its text"
+        if not (self.leaked or self._has_dropped):
+            return last
+        if not (self._said or self._sent or self._may_be_empty):
+            words = (
+                "nothing but marks that a model leaks into its text" if self.leaked else "calls where none may be made"
+            )
             raise from_nothing(last.reason, words, target=self._target, has_thought=False, has_called=True)
-        reason = "tool_calls" if self._sent else last.reason
-        return replace(last, reason=reason, leaked=self.leaked) if self.leaked else last
+        return replace(last, reason=self._reason(last.reason), leaked=self.leaked)
+
+    def _reason(self, told: FinishReason) -> FinishReason:
+        if self._sent:
+            return "tool_calls"
+        return "stop" if self._has_dropped and told == "tool_calls" else told
+
+    def _passes(self, call: ToolCall) -> bool:
+        """Whether a call of the upstream's own goes on. One that may not be made is for whoever checks calls to object
+        to; where nobody does, it ends here.
+        """
+        if not (self._may_call or self._are_checked):
+            self._has_dropped = True
+            return False
+        return self._sent < self._limit and not self._is_made(call)
 
     def _is_made(self, call: ToolCall) -> bool:
         """Whether the upstream tells once more of a call that has leaked."""
@@ -221,8 +240,8 @@ class Markup:
         self._names = ROLES if mark in TURNS else ()
         if is_turn or mark in ROLE_MARKS:
             self._is_foreign = ROLE_MARKS.get(mark, mark) not in OURS
-        if mark in OPENERS:
-            self._open = Opened(mark, *OPENERS[mark])
+        if (begins := opening(mark)) is not None:
+            self._open = Opened(mark, *begins, tools=self._tools)
 
     def _collect(self, opened: Opened, calls: list[ToolCall]) -> bool:
         """Go on to the end of a call; False: it is not there."""
@@ -236,8 +255,8 @@ class Markup:
             return False
         self._open, self._held = None, behind
         calls += self._read(opened, opened.end_tag)
-        if opened.mark == CHANNEL:
-            self._enter(opened.body)
+        if opened.mark == CHANNEL or opened.mark in UNMARKED:
+            self._enter(opened.told(""))
         return True
 
     def _not_opened(self, opened: Opened, text: str) -> str:
@@ -253,9 +272,9 @@ class Markup:
             self._open = Opened(CALL_END, CALL_END, body=recipient[1])
 
     def _read(self, opened: Opened, end_tag: str) -> list[ToolCall]:
-        if opened.is_lost or self._is_foreign or opened.mark in SILENT:
+        if opened.is_lost or self._is_foreign or opened.mark in SILENT or not self._may_call:
             return []
-        made = calls_in(opened.told(end_tag), self._tools)[: self._limit - self._sent]
+        made = calls_in(opened.told(end_tag), self._tools, self._limit - self._sent)
         calls = [
             ToolCall(index, made_up_id(self._job_id, index), *call) for index, call in enumerate(made, start=self._sent)
         ]

@@ -30,13 +30,11 @@ from msgspec import Raw, Struct
 from protocol.codec import DecodeError
 from protocol.messages import Message, PastCall
 from workers.targets.messages_parts import Block, blocks_of, text_block
+from workers.targets.tool_names import UNFIT, fitted
 
 SILENCE = "(The user says nothing.)"
 ID = re.compile(r"[a-zA-Z0-9_-]+")
-UNFIT = re.compile(r"[^a-zA-Z0-9_-]")
-MAX_NAME = 64  # characters of a tool's name
 MAX_USER = 256  # of a user's id
-NO_NAME = "unknown_function"
 
 _object = msgspec.json.Decoder(dict[str, Raw])
 
@@ -119,7 +117,7 @@ class _History:
             self._turn("assistant").blocks += blocks
 
     def _call(self, call: PastCall) -> Block:
-        name = UNFIT.sub("_", call.name)[:MAX_NAME] or NO_NAME
+        name = fitted(call.name)
         self.called[name] = None
         return {"type": "tool_use", "id": self._ids.of_call(call.id), "name": name, "input": _input(call.arguments)}
 
@@ -140,11 +138,11 @@ class _Ids:
 
     def of_call(self, id_: str) -> str:
         """A new one."""
-        fitted = id_ if ID.fullmatch(id_) else f"{UNFIT.sub('_', id_)[:32]}_{_digest(id_)}"
-        unique, number = fitted, 1
+        plain = id_ if ID.fullmatch(id_) else f"{UNFIT.sub('_', id_)[:32]}_{_digest(id_)}"
+        unique, number = plain, 1
         while unique in self._taken:
             number += 1
-            unique = f"{fitted}_{number}"
+            unique = f"{plain}_{number}"
         self._taken.add(unique)
         self._waiting.setdefault(id_, []).append(unique)
         self._latest[id_] = unique

@@ -13,8 +13,7 @@ from msgspec import Struct
 
 from protocol.codec import DecodeError
 from protocol.errors import UnsupportedValue
-from protocol.messages import ImagePart, Message, OpaquePart, Part, RefusalPart, TextPart
-from workers.targets.usage import text_of
+from protocol.messages import ImagePart, Message, OpaquePart, Part, RefusalPart, TextPart, text_of
 
 Item = dict[str, Any]
 

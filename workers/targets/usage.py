@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from protocol.errors import Draining, Interrupted, ServiceError, Unheard, UpstreamTimeout
-from protocol.messages import Frame, Job, Message, Reasoning, Refusal, Text, TextPart, Tool, ToolCall, Usage
+from protocol.messages import Frame, Job, Message, Reasoning, Refusal, Text, Tool, ToolCall, Usage, text_of
 from protocol.settings_types import Prices
 from workers.targets import NOTHING
 from workers.tokens import CHARS_PER_TOKEN, count
@@ -61,13 +61,6 @@ def cost_of(usage: Usage, prices: Prices | None) -> float | None:
     cached_price = prices.input if prices.cached is None else prices.cached
     paid = (usage.prompt - cached) * prices.input + cached * cached_price + usage.completion * prices.output
     return round(paid / MILLION, 9)
-
-
-def text_of(message: Message) -> str:
-    """A message's text, its parts joined; other kinds of parts have none."""
-    if isinstance(message.content, str):
-        return message.content
-    return "".join(part.text for part in message.content or () if isinstance(part, TextPart))
 
 
 def _cost_nothing(frames: Sequence[Frame], error: ServiceError | None) -> bool:

@@ -5,7 +5,7 @@ is out when the answer ends, `repair` makes the job that tells the model what wa
 by the same rules; there is no third time. What nobody gets in the end is `withheld`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -29,11 +29,11 @@ from workers.attempts import Try
 from workers.claims import Delivery
 from workers.metrics import Metrics
 from workers.targets.tool_calls import is_object, made_up_id
+from workers.targets.tool_names import MAX_NAME, NO_NAME, fitted
 from workers.tools import unmatched
 from workers.tools.objections import CURABLE, MOOT, Objection
 from workers.tools.rules import Rules
 
-MAX_NAME_CHARS = 64  # what OpenAI allows
 AFTER_WORDS_S = 2.0
 """What a repair may take where the caller has heard words: then no guard speaks any more, and who hears nothing for
 about three seconds asks whether anybody is there.
@@ -114,8 +114,9 @@ class Checked:
         said = self._said()
         if said.strip() and all(bad.objection.reason in MOOT for bad in self._bad):
             return None
-        history = (*self._delivery.job.messages, *_told(said, self._bad))
-        return replace(self._delivery.job, messages=history, said="", tool_choice=self._choice())
+        job = self._delivery.job
+        history = (*job.messages, *_told(said, self._bad, {tool.name for tool in job.tools}))
+        return replace(job, messages=history, said="", tool_choice=self._choice())
 
     def begin_repair(self) -> float | None:
         """The next request that is listened to is the repair. What the caller has heard is not said again. Returns how
@@ -155,13 +156,20 @@ class Checked:
         return tuple(Withheld(self._name_of(bad.call), bad.objection.reason) for bad in (*first, *self._bad))
 
     def _name_of(self, call: ToolCall) -> str:
-        return self._rules.recorded(call.name)[:MAX_NAME_CHARS]
+        return self._rules.recorded(call.name)[:MAX_NAME]
 
 
-def _told(said: str, bad: Sequence[Bad]) -> list[Message]:
-    calls = tuple(PastCall(one.call.id, one.call.name, _sendable(one.call.arguments)) for one in bad)
+def _told(said: str, bad: Sequence[Bad], offered: Collection[str]) -> list[Message]:
+    calls = tuple(PastCall(one.call.id, _named(one.call.name, offered), _sendable(one.call.arguments)) for one in bad)
     results = [Message("tool", one.objection.words, tool_call_id=one.call.id) for one in bad]
     return [Message("assistant", said if said.strip() else None, tool_calls=calls), *results]
+
+
+def _named(name: str, offered: Collection[str]) -> str:
+    """A made-up name as upstreams take it, which must not make it one of those that there are."""
+    if name in offered:
+        return name
+    return NO_NAME if fitted(name) in offered else fitted(name)
 
 
 def _sendable(arguments: str) -> str:

@@ -8,7 +8,8 @@ Source: OpenAPI specification 3.0.3, schema object and its clarification of `nul
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from workers.tools.bounds import MAPS, VALUES, TooMuch, resolved
+from workers.tools.bounds import MAPS, VALUES, TooMuch
+from workers.tools.branches import branches, takes_null
 
 NULLS = ("const", "default")  # here null is a value
 
@@ -51,19 +52,25 @@ def _nullable(parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_nulls(value: Any, schema: Any, root: Any) -> Any:
-    """Arguments without what is null and need not be there: the same as left out."""
-    schema = _object(schema)
-    while isinstance(reference := schema.get("$ref"), str):  # none leads back to itself: `bounds` has seen to that
-        schema = _object(resolved(root, reference))
+    """Arguments without what is null, fits no schema as such and need not be there: the same as left out."""
+    return _without_nulls(value, [schema], root)
+
+
+def _without_nulls(value: Any, schemas: list[Any], root: Any) -> Any:
+    """`schemas`: all that speak of the value."""
+    seen: set[str] = set()
+    parts = [part for schema in schemas for part in branches(schema, root, seen)]
     if isinstance(value, list):
-        return [without_nulls(one, schema.get("items"), root) for one in value]
+        items = [part["items"] for part in parts if "items" in part]
+        return [_without_nulls(one, items, root) for one in value]
     if not isinstance(value, dict):
         return value
-    properties, required = _object(schema.get("properties")), schema.get("required") or ()
+    required = {name for part in parts for name in _names(part.get("required"))}
+    told = {key: [part["properties"][key] for part in parts if key in _object(part.get("properties"))] for key in value}
     return {
-        key: without_nulls(one, properties.get(key), root)
+        key: _without_nulls(one, told[key], root)
         for key, one in value.items()
-        if one is not None or key in required or key not in properties
+        if one is not None or key in required or all(takes_null(schema, root) for schema in told[key])
     }
 
 
@@ -78,6 +85,10 @@ def named_values(node: Any) -> Iterator[str]:
         yield from (value for value in (*listed, node.get("const")) if isinstance(value, str))
         for part in node.values():
             yield from named_values(part)
+
+
+def _names(required: Any) -> list[str]:
+    return required if isinstance(required, list) else []
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
+from protocol.messages import REPEATED
+
 INVALID = "invalid"  # no such tool, or arguments that its schema does not allow
-REPEATED = "repeated"
 TOO_EARLY, NOT_AFTER = "too_early", "not_after"
 NOT_ALLOWED, PLACEHOLDER = "not_allowed", "placeholder"
 

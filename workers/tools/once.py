@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from typing import Literal
 
 from protocol.last_tools import ONCE_A_CALL
-from protocol.messages import ToolCall
+from protocol.messages import REPEATED, ToolCall
 from protocol.settings_profiles import Gate
-from workers.tools.objections import REPEATED, Objection, objection
+from workers.tools.objections import Objection, objection
 from workers.tools.past import Past, same_arguments
 
 AT_WILL = frozenset(

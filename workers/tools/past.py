@@ -7,9 +7,8 @@ import msgspec
 from msgspec import Struct
 
 from protocol.codec import DecodeError
-from protocol.messages import Message
+from protocol.messages import Message, text_of
 from protocol.tool_results import Result, result_of
-from workers.targets.usage import text_of
 
 
 class Called(Struct):

@@ -44,8 +44,7 @@ class Rules:
 
     @cached_property
     def _callable(self) -> list[str]:
-        choice = self._job.tool_choice
-        return [] if choice is not None and choice.mode == "none" else [tool.name for tool in offered(self._job)]
+        return [tool.name for tool in offered(self._job)]
 
     def meant(self, name: str) -> str:
         """The tool that a name stands for: some models write the module before it."""
@@ -61,6 +60,8 @@ class Rules:
 
         At most once holds where the conversation is known by its id; else two of them may look alike.
         """
+        if self._job.tool_choice is not None and self._job.tool_choice.mode == "none":
+            return objection(INVALID, "no tool may be called in this answer", "Answer in words.")
         if self._tools and call.name not in self._callable:
             known = ", ".join(self._callable[:MAX_LISTED])
             return objection(INVALID, "there is no tool of that name", f"There are: {known or 'none'}.")

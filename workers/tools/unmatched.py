@@ -3,16 +3,16 @@ that it holds, and no call will ever say otherwise: the log does, as soon as a r
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 
 from protocol.codec import DecodeError
 from protocol.messages import Json, Tool
 from protocol.settings_profiles import Gate
-from workers.tools.bounds import MAX_SCHEMA_BYTES, resolved
+from workers.tools.bounds import MAX_SCHEMA_BYTES
+from workers.tools.branches import branches
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +20,6 @@ MAX_TOLD = 200  # warnings of one process
 MAX_LISTED = 20  # of the arguments that there are
 MAX_NAME_CHARS = 64
 CACHED = 128  # schemas of one worker
-
-BESIDE = ("allOf", "anyOf", "oneOf")  # schemas of the same object
-INSTEAD = ("if", "then", "else")
 
 _told: set[tuple[str, str]] = set()  # tool and argument, for the life of the process
 
@@ -55,24 +52,10 @@ def arguments_of(schema: Json | None) -> tuple[str, ...] | None:
         return None
     try:
         root = msgspec.json.decode(schema)
-        parts = list(_parts(root, root, set()))
+        parts = list(branches(root, root, set()))
     except DecodeError:
         return None
     named = [part["properties"] for part in parts if isinstance(part.get("properties"), dict)]
     if not named or any(part.get("patternProperties") for part in parts):
         return None
     return tuple(dict.fromkeys(name for properties in named for name in properties))
-
-
-def _parts(node: Any, root: Any, seen: set[str]) -> Iterator[dict[str, Any]]:
-    """The schemas that speak of the same object. `seen`: references that were followed."""
-    if not isinstance(node, dict):
-        return
-    yield node
-    beside = [part for key in BESIDE if isinstance(node.get(key), list) for part in node[key]]
-    for part in [*beside, *(node.get(key) for key in INSTEAD)]:
-        yield from _parts(part, root, seen)
-    reference = node.get("$ref")
-    if isinstance(reference, str) and reference.startswith("#/") and reference not in seen:
-        seen.add(reference)
-        yield from _parts(resolved(root, reference), root, seen)

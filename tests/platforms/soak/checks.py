@@ -146,7 +146,7 @@ def _edge_spans(spans: Sequence[Span], record: TurnRecord) -> bool:
 
 def _worker_spans(spans: Sequence[Span], record: TurnRecord) -> bool:
     """Of whatever was asked for one span each; a turn that nobody took has none."""
-    asked = [attempt for attempt in record.attempts if not attempt.reason]
+    asked = [attempt for attempt in record.attempts if attempt.outcome != "skipped"]
     return not record.worker or sum(span.kind == "CLIENT" for span in spans) >= len(asked)
 
 

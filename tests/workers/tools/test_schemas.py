@@ -237,6 +237,10 @@ BOOKING = {
         "size": {"type": "string", "enum": ["s", "m"], "nullable": True},
         "at": {"$ref": "#/$defs/place"},
         "lines": {"type": "array", "items": {"$ref": "#/$defs/place"}},
+        "from": {"anyOf": [{"$ref": "#/$defs/place"}, {"type": "null"}]},
+        "to": {"allOf": [{"$ref": "#/$defs/place"}, {"required": ["floor"]}]},
+        "stops": {"anyOf": [{"type": "array", "items": {"oneOf": [{"$ref": "#/$defs/place"}]}}, {"type": "null"}]},
+        "by": {"properties": {"air": {"type": ["string", "null"]}, "sea": {"type": "string"}}, "minProperties": 1},
     },
     "required": ["day", "who", "size"],
     "$defs": {
@@ -253,6 +257,12 @@ NULLS: dict[str, tuple[dict[str, Any], bool]] = {
     "for one that need not be there, in a list": ({"lines": [{"street": "High", "floor": None}]}, True),
     "for one that has to be there": ({"day": None}, False),
     "for one that has to be there, deeper": ({"at": {"street": None}}, False),
+    "for one that need not be there, in one of several": ({"from": {"street": "High", "floor": None}}, True),
+    "for one of several that may be null": ({"from": None}, True),
+    "for one that has to be there, in one of several": ({"from": {"street": None}}, False),
+    "for one that another part demands": ({"to": {"street": "High", "floor": None}}, False),
+    "for one that need not be there, far below": ({"stops": [{"street": "High", "floor": None}]}, True),
+    "for one that it fits": ({"by": {"air": None, "sea": None}}, True),
     "beside something that is wrong": ({"note": None, "who": 7}, False),
 }
 
