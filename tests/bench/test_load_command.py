@@ -5,7 +5,7 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,15 @@ async def test_a_profile_names_layers_and_leaves_stacks_for_flame_graphs(termina
     assert {line.partition(";")[0] for line in stacks.read_text().splitlines()} == {"edge", "worker"}
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """It is listened to: a shell has what it runs in the background ignore it, tests and all that they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 async def test_a_bench_that_is_interrupted_leaves_no_process_behind(terminal: Terminal, number: signal.Signals) -> None:
     process = terminal.start("load --only many --streams 5")

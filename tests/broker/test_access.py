@@ -25,17 +25,25 @@ PAGE = "https://app.example.com"
 CHAT = "/v1/chat/completions"
 HELLO: dict[str, Any] = {"model": "echo", "messages": [{"role": "user", "content": "one two three"}]}
 BEARER = {"Authorization": f"Bearer {SECRET}"}
+WAITS_S = 30  # longer than any test looks on
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def line(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RealLine]:
-    """An edge that demands a key and lets one web page in, another that does neither; no key is in what they write."""
+    """An edge that demands a key and lets one web page in, two that do neither, the last of them in no hurry with its
+    headers; no key is in what they write.
+    """
     directory = tmp_path_factory.mktemp("line")
-    env = {"TRUNKLINE_TELEMETRY__TRACES_FILE": str(directory / "traces.log"), "OTEL_BSP_SCHEDULE_DELAY": "50"}
+    env = {
+        "TRUNKLINE_TELEMETRY__TRACES_FILE": str(directory / "traces.log"),
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+        "TRUNKLINE_TURN__BUDGET_S": str(WAITS_S),
+    }
     keyed = {"TRUNKLINE_API_KEYS": f"desk:{SECRET}", "TRUNKLINE_EDGE__CORS_ORIGINS": PAGE}
     async with real_line(directory, env=env) as line:
         line.add("edge", keyed | {"TRUNKLINE_EDGE__KEY_HEADERS": "x-api-key,x-line-key"})
         line.add("edge")
+        line.add("edge", {"TRUNKLINE_EDGE__HEADERS_AFTER_S": str(WAITS_S)})
         line.add("worker")
         await line.ready()
         yield line
@@ -304,9 +312,9 @@ async def test_what_is_no_http_is_told_without_its_bytes(guarded: str, request_:
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-async def test_a_caller_who_leaves_before_the_status_line_is_a_499(line: RealLine, url: str, streamed: bool) -> None:
-    waits = {**HELLO, "stream": streamed, "metadata": {"echo.first_ms": "1500"}}
-    call = await Call.place(f"{url}/c/left-{streamed}{CHAT}", waits)
+async def test_a_caller_who_leaves_before_the_status_line_is_a_499(line: RealLine, streamed: bool) -> None:
+    waits = {**HELLO, "stream": streamed, "metadata": {"echo.first_ms": str(WAITS_S * 1000)}}
+    call = await Call.place(f"{line.edges[2].url}/c/left-{streamed}{CHAT}", waits)
     assert await until(line.workers[0].slots_taken, bool, SETTLE_S) == 1
 
     call.hang_up()
@@ -324,7 +332,7 @@ async def test_a_caller_who_leaves_after_the_status_line_was_answered_with_it(
     line: RealLine, web: aiohttp.ClientSession, url: str
 ) -> None:
     """It went out with a ping, though nothing was said yet."""
-    waits = {**HELLO, "stream": True, "metadata": {"echo.first_ms": "30000"}}
+    waits = {**HELLO, "stream": True, "metadata": {"echo.first_ms": str(WAITS_S * 1000)}}
     async with web.post(f"{url}/c/left-late{CHAT}", json=waits) as answer:
         assert answer.status == 200
         answer.close()

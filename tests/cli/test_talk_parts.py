@@ -1,6 +1,9 @@
 """What `trunkline talk` is made of, where no terminal is needed: events, history, figures, keys."""
 
 import asyncio
+import os
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from trunkline.talk.client import Client, Opened
 from trunkline.talk.failure import Failure
 from trunkline.talk.figures import figures, ms
 from trunkline.talk.history import History
+from trunkline.talk.keyboard import Dropped, LineKeyboard
 from trunkline.talk.records import Records
 from trunkline.talk.show import printable
 from trunkline.talk.turn import Turn
@@ -328,3 +332,20 @@ def test_a_space_that_nobody_hears_was_taken_for_the_first_word() -> None:
         turn.hear(Said(text), at)
 
     assert (turn.first_at, turn.last_at, turn.text) == (4.0, 4.5, " I know")
+
+
+async def test_ctrl_c_in_between_two_prompts_ended_the_talk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a plain terminal. It counts at the next prompt."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as stdin, os.fdopen(writing, "wb", buffering=0) as typed:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        keyboard = LineKeyboard()
+        async with asyncio.timeout(10):
+            with keyboard.opened():
+                signal.raise_signal(signal.SIGINT)
+                with pytest.raises(Dropped):
+                    await keyboard.line("you> ")
+                typed.write(b"hello\n")
+                said = await keyboard.line("you> ")
+
+    assert said == "hello"

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-WORD_S = 0.02
+WORD_S, ENDLESS_S = 0.02, 0.1
 
 
 class ToldUpstream:
-    """Says `words`, one every 20 ms, over and over while `endless`; `bodies` are the requests so far."""
+    """Says `words`, one every 20 ms; over and over while `endless`, and slower: it has to be stopped while all that it
+    has said is one line on a screen. `bodies` are the requests so far.
+    """
 
     def __init__(self) -> None:
         self.words = ["Fine, ", "thanks."]
@@ -51,7 +53,7 @@ def told_upstream() -> Iterator[ToldUpstream]:
             try:
                 for word in told.said():
                     self._event({"choices": [{"index": 0, "delta": {"content": word}}]})
-                    time.sleep(WORD_S)
+                    time.sleep(ENDLESS_S if told.endless else WORD_S)
                 self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
                 self.wfile.write(b"data: [DONE]\n\n")
             except OSError:

@@ -8,6 +8,8 @@ from typing import Any
 from aiohttp import web
 from msgspec import Struct
 
+from workers.targets.continuing import NUDGE
+
 WORDS = 6
 BAD = "call_bad"  # how the ids of calls begin that no tool takes
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1_741_570_283, "model": "scripted-1"}
@@ -21,6 +23,11 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "get_hours": {"day": "monday"},
     "skip_turn": {},
 }
+
+
+def asked(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is to be answered, where a worker has a half answer continued: that one comes after it, and a nudge."""
+    return messages[:-2] if messages[-1].get("content") == NUDGE else messages
 
 
 class Generation(Struct):
@@ -45,14 +52,15 @@ class Exchange:
         self._asks_usage = (body.get("stream_options") or {}).get("include_usage")
         self._messages: list[dict[str, Any]] = body["messages"]
         self._tools = {tool["function"]["name"]: tool["function"]["parameters"] for tool in body.get("tools") or ()}
-        self._follows = self._messages[-1]["role"] == "tool" and not self.was_told_off
+        self._asked = asked(self._messages)
+        self._follows = self._asked[-1]["role"] == "tool" and not self.was_told_off
         self._name = f"{generation.turn}{'b' if self._follows else ''}"
 
     @property
     def was_told_off(self) -> bool:
         """The last call was answered by its not being taken."""
-        last = next((m for m in reversed(self._messages) if m.get("tool_calls")), None)
-        if last is None or self._messages[-1]["role"] == "user":
+        last = next((m for m in reversed(self._asked) if m.get("tool_calls")), None)
+        if last is None or self._asked[-1]["role"] == "user":
             return False
         return str(last["tool_calls"][0]["id"]).startswith(BAD)
 

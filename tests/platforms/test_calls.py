@@ -26,7 +26,7 @@ MENDED = (
 )
 LOST = ("empty", "fail:500+fail:500+well", "refused+refused+well", "cut", "hang")
 INTERRUPTED = ("long", "well")
-FAST = 0.02
+PROXY_PACE = 0.2  # the proxied calls end with the others, and no answer that comes at once is late on a busy machine
 SPOKEN = re.compile("|".join(re.escape(text) for texts in (*FILLERS.values(), SENTENCES.values()) for text in texts))
 """What the profiles have the edge say."""
 Callers = dict[str, Caller]
@@ -60,7 +60,7 @@ async def spoken(line: RealLine, proxy_url: str, web: aiohttp.ClientSession) -> 
     """On the line, and on a plain proxy, where nobody waits long. Most turns are spent waiting: all at once."""
     url = line.edges[0].url
     callers = {name: Caller(web, f"{url}/p/{name}/v1", name, pace=PACE, model=MODEL) for name in PLATFORMS}
-    proxied = {name: Caller(web, proxy_url, name, pace=FAST, model=MODEL) for name in PLATFORMS}
+    proxied = {name: Caller(web, proxy_url, name, pace=PROXY_PACE, model=MODEL) for name in PLATFORMS}
     async with asyncio.TaskGroup() as calls:
         for caller in (*callers.values(), *proxied.values()):
             calls.create_task(speak(caller))

@@ -6,7 +6,8 @@ import pytest
 from tests.platforms.callers import Caller
 from tests.platforms.platforms import PLATFORMS
 from tests.platforms.upstream import Scripted
-from tests.platforms.verdict import FLAWLESS
+from tests.platforms.verdict import FLAWLESS, NUMBERED
+from workers.targets.continuing import NUDGE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -52,7 +53,7 @@ async def test_a_call_with_a_good_upstream_goes_well(web: aiohttp.ClientSession,
 async def test_a_platform_drops_the_call_by_its_own_rule(
     web: aiohttp.ClientSession, proxy_url: str, name: str, acts: str, turns: int, why: str
 ) -> None:
-    told = caller(web, proxy_url, name, FAST)
+    told = caller(web, proxy_url, name, FAST if "time ran out" in why else PACE)
     for _ in range(turns):
         assert told.call.dropped == ""
         await told.says(acts)
@@ -109,6 +110,25 @@ async def test_a_tool_that_is_called_twice_is_executed_twice(web: aiohttp.Client
     await told.says("transfer_to_agent")
 
     assert told.verdict.twice == ("transfer_to_agent",)
+
+
+async def test_an_answer_to_a_tools_result_was_gone_on_with_by_calling_the_tool_again(
+    web: aiohttp.ClientSession, upstream: Scripted
+) -> None:
+    """By the upstream, which took the worker's nudge for the caller's words."""
+    call = {"id": "call_1", "type": "function", "function": {"name": "get_hours", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "What are your hours? (nudged/1 get_hours)"},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "{}"},
+        {"role": "assistant", "content": "1b-1 1b-2 "},
+        {"role": "user", "content": NUDGE},
+    ]
+    async with web.post(f"{upstream.url}/chat/completions", json={"messages": messages}) as answer:
+        said = await answer.text()
+
+    assert NUMBERED.findall(said) == [("1b", "3"), ("1b", "4"), ("1b", "5"), ("1b", "6")]
+    assert "tool_calls" not in said
 
 
 @every_platform

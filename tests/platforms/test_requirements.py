@@ -46,8 +46,8 @@ def asks_usage(name: str) -> bool:
     return "stream_options" in body
 
 
-def is_flawless(caller: Caller) -> bool:
-    return (caller.call.dropped, caller.verdict) == ("", FLAWLESS)
+def check_flawless(caller: Caller) -> None:
+    assert (caller.call.dropped, caller.verdict) == ("", FLAWLESS)
 
 
 # --- something is heard in time ----------------------------------------------------------------------
@@ -64,7 +64,7 @@ async def test_r_09_a_slow_first_word_is_preceded_by_content(
     assert (turn.failures, len(turn.hearings), turn.warnings) == ([], 1, 0)
     assert not turn.hearings[0].pieces[0].startswith("1-1")
     assert re.fullmatch(r"( |.*\.\.\. )?1-1 1-2 1-3 1-4 1-5 1-6 ", turn.heard, re.DOTALL)
-    assert is_flawless(caller)
+    check_flawless(caller)
 
 
 async def test_r_09_a_filler_of_vapis_is_marked_to_be_spoken_at_once_and_comments_are_not_sent(
@@ -93,7 +93,7 @@ async def test_r_10_an_empty_answer_is_tried_again_and_never_heard(caller: Calle
     assert [mended.failures, lost.failures] == [[], []]
     assert mended.heard.endswith("1-6 ")
     assert SENTENCE.fullmatch(lost.heard.strip())
-    assert is_flawless(caller)
+    check_flawless(caller)
 
 
 async def test_r_11_comments_come_while_livekit_waits_for_bytes(line: RealLine, web: aiohttp.ClientSession) -> None:
@@ -130,7 +130,7 @@ async def test_r_12_words_before_a_call_come_first(caller: Caller, name: str) ->
 
     assert turn.hearings[0].text == "1-1 1-2 1-3 "
     assert [call.name for call in turn.executed] == ["get_hours"]
-    assert is_flawless(caller)
+    check_flawless(caller)
 
 
 def check_form(hearing: Hearing, name: str) -> None:
@@ -155,7 +155,7 @@ async def test_r_13_and_r_14_every_answer_is_whole_in_form_however_it_ends(calle
 
     for hearing in [hearing for turn in turns for hearing in turn.hearings]:
         check_form(hearing, name)
-    assert is_flawless(caller)
+    check_flawless(caller)
 
 
 @every_platform
@@ -163,7 +163,7 @@ async def test_r_15_thoughts_are_never_spoken(caller: Caller, name: str) -> None
     turns = [await caller.says(acts) for acts in ("thinks", "reasons")]
 
     assert [turn.heard.split()[0] for turn in turns] == ["1-1", "2-1"]
-    assert is_flawless(caller)
+    check_flawless(caller)
 
 
 @every_platform
@@ -172,7 +172,7 @@ async def test_leaked_marks_are_never_spoken(caller: Caller, name: str) -> None:
 
     assert turns[0].heard.split() == [f"1-{number}" for number in range(1, 7)]
     assert [call.name for call in turns[1].executed] == ["get_hours"]
-    assert is_flawless(caller)
+    check_flawless(caller)
 
 
 # --- hanging up, and what must not happen twice ------------------------------------------------------
@@ -201,7 +201,7 @@ async def test_r_19_a_transfer_happens_once_in_a_call(caller: Caller, name: str)
 
     assert [len(first.executed), len(again.executed)] == [1, 0]
     assert again.heard.strip()
-    assert is_flawless(caller)
+    check_flawless(caller)
 
 
 @on(*sorted(NAMED))
@@ -218,7 +218,7 @@ async def test_a_call_that_does_not_fit_its_schema_is_mended_or_withheld(caller:
     turn = await caller.says("unfit")
 
     assert [call.arguments for call in turn.executed] == ['{"day": "monday"}']
-    assert is_flawless(caller)
+    check_flawless(caller)
 
 
 # --- failures ----------------------------------------------------------------------------------------
@@ -281,8 +281,8 @@ async def test_r_21_a_key_is_taken_as_bearer_in_a_header_and_in_the_path(
         assert by_header.status == 200
         await by_header.read()
 
-    assert is_flawless(by_bearer)
-    assert is_flawless(by_path)
+    check_flawless(by_bearer)
+    check_flawless(by_path)
     assert set(with_another.call.turns[0].failures) == {"status 401"}
     assert upstream.of(with_another.tag) == []
 

@@ -16,9 +16,8 @@ from typing import Any
 from aiohttp import web
 
 from tests.platforms.acts import ACTS, LOOPS, MENDS
-from tests.platforms.exchange import Exchange, Generation
+from tests.platforms.exchange import Exchange, Generation, asked
 from tests.platforms.serving import serving
-from workers.targets.continuing import NUDGE
 
 ORDER = re.compile(r"\((\S+)/(\d+) ([\w+:]+)\)")
 
@@ -67,9 +66,8 @@ class Scripted:
 
 
 def _order(messages: list[dict[str, Any]]) -> tuple[str, int, list[str]]:
-    """Call, turn and acts, of what the caller said last: a worker that has an answer continued adds a nudge."""
-    told = (m["content"] for m in reversed(messages) if m["role"] == "user")
-    said = next((content for content in told if content != NUDGE), "")
+    """Call, turn and acts, of what the caller said last."""
+    said = next((m["content"] for m in reversed(asked(messages)) if m["role"] == "user"), "")
     found = list(ORDER.finditer(said if isinstance(said, str) else json.dumps(said)))
     return (found[-1][1], int(found[-1][2]), found[-1][3].split("+")) if found else ("", 0, ["well"])
 

@@ -50,7 +50,7 @@ async def hear(session: ClientSession, answer: Answer) -> Heard:
             "gpt", told, CHAT_COMPLETIONS, session=session, on_fault=lambda *fault: heard.faults.append(fault)
         )
         try:
-            async for frame in one.stream(job(), headers={"x-watch": "1"}, patience=Patience(8.0, 60.0)):
+            async for frame in one.stream(job(), headers={"x-watch": "1"}, patience=Patience(60.0, 60.0)):
                 if isinstance(frame, Text):
                     heard.said += frame.text
                 elif isinstance(frame, Finished):

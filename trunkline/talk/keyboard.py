@@ -125,15 +125,18 @@ class LineKeyboard:
         self._unread = b""
         self._lines: deque[str] = deque()
         self._ended = False
+        self._interrupted = False
         self._prompt = ""  # while somebody may be typing after it
-        self._on_line: Callable[[], None] = _nothing
+        self._on_news: Callable[[], None] = _nothing
 
     @contextmanager
     def opened(self) -> Iterator[None]:
+        """Ctrl-C is a key, in between prompts too: there it counts at the next one."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._fd, self._read)
         try:
-            yield
+            with _on_interrupt(self._interrupt):
+                yield
         finally:
             loop.remove_reader(self._fd)
 
@@ -141,11 +144,10 @@ class LineKeyboard:
         self._prompt = prompt
         _write(prompt)
         news = asyncio.Event()
-        self._on_line = news.set
-        with _on_interrupt(news.set):
-            if not (self._lines or self._ended):
-                await news.wait()
-        self._on_line, self._prompt = _nothing, ""
+        self._on_news = news.set
+        if not (self._lines or self._ended or self._interrupted):
+            await news.wait()
+        self._on_news, self._prompt, self._interrupted = _nothing, "", False
         if self._lines:
             return self._lines.popleft()
         _write("\n")
@@ -158,10 +160,11 @@ class LineKeyboard:
                 self._lines.popleft()
             hung_up.set()
 
-        self._on_line = barge_in
-        with _on_interrupt(hung_up.set):
-            yield
-        self._on_line = _nothing
+        self._on_news = barge_in
+        if self._interrupted:
+            barge_in()
+        yield
+        self._on_news, self._interrupted = _nothing, False
 
     async def above(self, write: Callable[[], None]) -> None:
         _write("\n" if self._prompt else "")
@@ -176,7 +179,11 @@ class LineKeyboard:
         *lines, self._unread = (self._unread + data).split(b"\n")
         self._lines += [line.decode(errors="replace") for line in lines]
         if lines or self._ended:
-            self._on_line()
+            self._on_news()
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+        self._on_news()
 
 
 def _nothing() -> None:
