@@ -56,18 +56,23 @@ class Upstream:
 
 
 class Member:
-    """One edge or worker of a line; it keeps its ports when it is started again."""
+    """One edge or worker of a line; it keeps its ports when it is started again, unless it is told to move."""
 
     def __init__(self, kind: str, number: int, env: dict[str, str]) -> None:
         self.kind = kind
         self.name = f"{kind}-{number}"
+        self.env = env
+        self.process: Process
+        self.move()
+
+    def move(self) -> None:
+        """Take other ports from the next start on."""
         port, admin = free_ports(2)
         self.url = f"http://127.0.0.1:{port}"
         self.admin = f"http://127.0.0.1:{admin}"
-        self.env = {**env, "TRUNKLINE_ADMIN__PORT": str(admin)}
-        if kind == "edge":
+        self.env = {**self.env, "TRUNKLINE_ADMIN__PORT": str(admin)}
+        if self.kind == "edge":
             self.env["TRUNKLINE_EDGE__PORT"] = str(port)
-        self.process: Process
 
     def start(self, family: Family) -> None:
         self.process = family.start(self.name, [sys.executable, "-m", "trunkline", self.kind], self.env)
@@ -150,6 +155,21 @@ class Line:
         """Start one again that was ended, and wait for it."""
         member.start(self._family)
         await member.ready()
+
+    async def lose_everything(self) -> None:
+        """SIGKILL NATS, every edge and every worker."""
+        processes = [self.nats, *(member.process for member in (*self.edges, *self.workers))]
+        for process in processes:
+            process.send_group(signal.SIGKILL)
+        await asyncio.gather(*(process.exited(5.0) for process in processes))
+
+    async def begin_anew(self) -> None:
+        """Start all of it on the same store, every edge and worker on ports that it did not have before."""
+        await self.start_nats()
+        for member in (*self.edges, *self.workers):
+            member.move()
+            member.start(self._family)
+        await self.whole()
 
     async def whole(self) -> None:
         """Wait until every member is ready and every edge has heard of every worker.

@@ -14,18 +14,19 @@ SHOWN = 8
 
 
 class Target(NamedTuple):
-    """A limit for one figure: an upper bound in milliseconds, or the smallest `share` of 1 that will do."""
+    """A limit for one figure: an upper bound in its unit, or the smallest `share` of 1 that will do."""
 
     at: Literal["max", "p50", "p99", "share"]
     limit: float
 
 
 class Figure(Struct):
-    """Measured values under one name: milliseconds, or shares of 1."""
+    """Measured values under one name: milliseconds, shares of 1, or counts."""
 
     name: str
     target: Target | None = None
     values: list[float] = field(default_factory=list)
+    counts: bool = False  # plain numbers
 
     @property
     def judged(self) -> float | None:
@@ -151,4 +152,6 @@ def _cells(figure: Figure) -> tuple[str, ...]:
 def _number(value: float, figure: Figure) -> str:
     if figure.target and figure.target.at == "share":
         return f"{value:.0%}"
+    if figure.counts:
+        return f"{value:,.0f}"
     return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from bench.client import Answer, End
 from bench.orders import Generation
+from bench.response_call import ResponseCall
 
 Violations = list[str]
 REFUSALS = {"overloaded", "no_worker"}
@@ -51,6 +52,48 @@ def moved_or_explicit(answer: Answer, generations: Sequence[Generation]) -> Viol
     wrong = explicit(answer, generations)
     if answer.error and not answer.audible:
         wrong.append(f"failed before anything was heard: status {answer.status}, {answer.error}")
+    return wrong
+
+
+def whole_response(call: ResponseCall, generations: Sequence[Generation]) -> Violations:
+    """The same of a response: it has completed, and its output is what was heard."""
+    answer = call.answer
+    wrong = []
+    if answer.status != 200 or not call.completed:
+        wrong.append(f"status {answer.status}, response {(call.response or {}).get('status')}: {answer.error}")
+    if call.response and call.output_text != answer.text:
+        wrong.append(f"its output is not what was heard: {_shown(answer)}")
+    if not any(_whole(answer, one) for one in generations):
+        wrong.append(f"not the whole of one generation: {_shown(answer)}")
+    return wrong + _ended_once(call) + nothing_twice(answer)
+
+
+def explicit_response(call: ResponseCall, generations: Sequence[Generation]) -> Violations:
+    """A response is complete, or it ended with an error that says so; what was said is of one generation."""
+    answer = call.answer
+    if call.completed:
+        return whole_response(call, generations)
+    wrong = [] if answer.error else ["neither completed nor an error"]
+    return wrong + _ended_once(call) + prefix(answer, generations) + nothing_twice(answer)
+
+
+def went_on(call: ResponseCall, words: int) -> Violations:
+    """The model was given the whole of the conversation: so many words."""
+    if call.input_tokens == words:
+        return []
+    return [f"the model was given {call.input_tokens} words, not the {words} of the conversation"]
+
+
+def _ended_once(call: ResponseCall) -> Violations:
+    """One end in good order; a refusal has none but its status."""
+    answer = call.answer
+    wrong = [] if answer.end is End.COMPLETE else [f"the body ended: {answer.end.value}"]
+    if _streamed(answer) and not answer.done:
+        wrong.append("no [DONE]")
+    if call.ends != (answer.status == 200):
+        wrong.append(f"{call.ends} ends, status {answer.status}")
+    if call.out_of_order:
+        wrong.append(f"{call.out_of_order} events out of order")
     return wrong
 
 

@@ -16,6 +16,18 @@ from protocol.messages import Finished, Usage
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
+class Keeper(Protocol):
+    """Has an answer kept, in whatever form its dialect keeps it."""
+
+    async def keep(self, frames: Iterable[Delta], last: Finished, usage: Usage) -> None:
+        """Return when it is kept, or known not to be: its client reads of the end only then. `frames`: those that no
+        stream has taken. Raises nothing.
+        """
+
+    async def keep_failed(self, error: ServiceError) -> None:
+        """The same of an answer that came to no end, where its dialect keeps such."""
+
+
 class Answer(Protocol):
     """Writes to one client. Every method may raise ConnectionError: the client is gone."""
 
@@ -24,8 +36,10 @@ class Answer(Protocol):
     async def begin(self) -> None:
         """Send the headers now, though nothing has come yet, and a sign of life."""
 
-    async def say(self, frames: Iterable[Delta], *, ends: bool) -> None:
-        """Frames of the answer, in one write; `ends`: the end follows at once, and they may leave with it."""
+    async def say(self, frames: Iterable[Delta], *, ends: bool) -> bool:
+        """Frames of the answer, in one write; `ends`: the end follows at once, and they may leave with it. False:
+        there was nothing in them to write, and the headers stay where they were.
+        """
 
     def say_now(self, frames: Iterable[Delta]) -> bool:
         """The same in the middle of a stream, without waiting. False: not now; nothing was written."""
@@ -35,9 +49,6 @@ class Answer(Protocol):
 
     async def finish(self, last: Finished, usage: Usage) -> None:
         """The whole end."""
-
-    async def close(self, text: str, usage: Usage) -> None:
-        """An end with a sentence of ours."""
 
     async def fail(self, error: ServiceError) -> None:
         """An error: a status while that is still possible, else an event."""
@@ -66,11 +77,19 @@ class EventStream(web.StreamResponse):
 class StreamAnswer:
     """Server-sent events. The headers go with the first content: until then every failure is a clean status."""
 
-    def __init__(self, request: web.Request, dialect: Dialect, turn: Turn, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        request: web.Request,
+        dialect: Dialect,
+        turn: Turn,
+        headers: Mapping[str, str],
+        keeper: Keeper | None = None,
+    ) -> None:
         self._request = request
         self._dialect = dialect
         self._turn = turn
         self._headers = headers
+        self._keeper = keeper
         self._held = b""  # what leaves with the end
         self.response: web.StreamResponse = EventStream(headers={**headers, **STREAM_HEADERS})
         self.response.content_type = dialect.content_type
@@ -87,12 +106,16 @@ class StreamAnswer:
     async def begin(self) -> None:
         await self.response.write(await self._opening() + sse.PING)
 
-    async def say(self, frames: Iterable[Delta], *, ends: bool) -> None:
-        data = await self._opening() + b"".join(map(self._dialect.delta, frames))
+    async def say(self, frames: Iterable[Delta], *, ends: bool) -> bool:
+        said = b"".join(map(self._dialect.delta, frames))
+        if not said:
+            return False
+        data = await self._opening() + said
         if ends:
             self._held += data
-        elif data:
+        else:
             await self.response.write(data)
+        return True
 
     def say_now(self, frames: Iterable[Delta]) -> bool:
         transport, writer = self._request.transport, cast(Any, self.response._payload_writer)
@@ -107,20 +130,29 @@ class StreamAnswer:
         await self.response.write(sse.PING)
 
     async def finish(self, last: Finished, usage: Usage) -> None:
+        if self._keeper is not None:
+            await self._say_held()
+            await self._keeper.keep((), last, usage)
         await self._end(self._dialect.finish(last, usage=usage))
 
-    async def close(self, text: str, usage: Usage) -> None:
-        await self._end(self._dialect.closing(text, usage=usage))
-
     async def fail(self, error: ServiceError) -> None:
+        if self._keeper is not None:
+            await self._keeper.keep_failed(error)
         if self._turn.headers_sent:
             await self._end(self._dialect.error(error))
         else:
-            self.response = error_response(error, self._headers, retried=self._turn.ending.retried)
+            told = self._dialect.worded(error)
+            self.response = error_response(told, self._headers, retried=self._turn.ending.retried)
             await _send(self._request, self.response)
 
     def abort(self) -> None:
         abort(self._request)
+
+    async def _say_held(self) -> None:
+        """The last words do not wait for what comes between them and the end."""
+        held, self._held = self._held, b""
+        if data := await self._opening() + held:
+            await self.response.write(data)
 
     async def _end(self, data: bytes) -> None:
         await self.response.write_eof(await self._opening() + self._held + data)
@@ -129,18 +161,26 @@ class StreamAnswer:
 class BodyAnswer:
     """One JSON body. Nothing is written before the whole answer is there."""
 
-    def __init__(self, request: web.Request, dialect: Dialect, turn: Turn, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        request: web.Request,
+        dialect: Dialect,
+        turn: Turn,
+        headers: Mapping[str, str],
+        keeper: Keeper | None = None,
+    ) -> None:
         self._request = request
         self._dialect = dialect
         self._turn = turn
         self._headers = headers
+        self._keeper = keeper
         self.response: web.StreamResponse = web.Response()
 
     async def begin(self) -> None:
         pass
 
-    async def say(self, frames: Iterable[Delta], *, ends: bool) -> None:
-        pass  # the turn collects them
+    async def say(self, frames: Iterable[Delta], *, ends: bool) -> bool:
+        return False  # the turn collects them
 
     def say_now(self, frames: Iterable[Delta]) -> bool:
         return False
@@ -149,15 +189,17 @@ class BodyAnswer:
         pass
 
     async def finish(self, last: Finished, usage: Usage) -> None:
+        if self._keeper is not None:
+            await self._keeper.keep(self._turn.heard, last, usage)
         body = self._dialect.body(self._turn.heard, last, usage=usage)
         self.response = web.Response(body=body, content_type=JSON_TYPE, headers=self._headers)
         await _send(self._request, self.response)
 
-    async def close(self, text: str, usage: Usage) -> None:
-        raise RuntimeError(f"a body is whole or an error, never closed with {text!r}")
-
     async def fail(self, error: ServiceError) -> None:
-        self.response = error_response(error, self._headers, retried=self._turn.ending.retried)
+        if self._keeper is not None:
+            await self._keeper.keep_failed(error)
+        told = self._dialect.worded(error)
+        self.response = error_response(told, self._headers, retried=self._turn.ending.retried)
         await _send(self._request, self.response)
 
     def abort(self) -> None:

@@ -16,6 +16,8 @@ from edge.hook_stream import HookStream
 from edge.hooks import Hooks
 from edge.metrics import Metrics
 from edge.records import Records
+from edge.response_cancel import OtherEdges
+from edge.response_store import KeptResponses, store_for
 from edge.signature import Secrets, secrets_of
 from edge.state import CallStates
 from protocol import telemetry
@@ -26,7 +28,7 @@ from protocol.reload import Reloader
 from protocol.settings import Settings
 from protocol.signals import take_orders
 from protocol.spans import Spans
-from protocol.streams import HookLimits, JobLimits
+from protocol.streams import HookLimits, JobLimits, ResponseLimits
 from protocol.subjects import Subjects
 from protocol.wire import Wire
 
@@ -68,15 +70,30 @@ async def run(
         await open_bus(bus.open())
         states = _states(settings, wire, bus, metrics)
         await states.open()
+        store = _store(settings, wire, metrics)
+        await store.open()
         hooks = await _hooks(settings, secrets, wire, states, spans, metrics) if secrets else None
         async with asyncio.TaskGroup() as tasks:
+            others = OtherEdges(wire, Subjects(settings.nats.prefix), tasks)
             edge = Edge(
-                settings, bus, spans=spans, metrics=metrics, records=records, tasks=tasks, hooks=hooks, states=states
+                settings,
+                bus,
+                spans=spans,
+                metrics=metrics,
+                records=records,
+                tasks=tasks,
+                hooks=hooks,
+                states=states,
+                store=store,
+                elsewhere=others,
             )
+            if edge.responses is not None:
+                await others.open(edge.responses)
             reloader = Reloader(settings, read=read, apply=edge.follow, count=metrics.reloaded, foreign="worker")
             background = [
                 tasks.create_task(bus.run(), name="bus"),
                 tasks.create_task(records.run(), name="records"),
+                tasks.create_task(store.run(), name="late responses"),
                 tasks.create_task(reloader.run(reload), name="reload"),
             ]
             drained = await _serve(edge, bus, metrics, settings, stop, reuse_port=reuse_port, announce=announce)
@@ -101,6 +118,13 @@ def _bus(settings: Settings, wire: Wire, edge_id: str, metrics: Metrics) -> Edge
 def _states(settings: Settings, wire: Wire, bus: EdgeBus, metrics: Metrics) -> CallStates:
     subjects = Subjects(settings.nats.prefix)
     return CallStates(wire, subjects, edge_id=bus.edge_id, heal=bus.heal_calls, observer=metrics)
+
+
+def _store(settings: Settings, wire: Wire, metrics: Metrics) -> KeptResponses:
+    told = settings.responses
+    limits = ResponseLimits(told.max_age_s, told.max_bytes)
+    subjects = Subjects(settings.nats.prefix)
+    return store_for(wire, subjects, limits, max_response_bytes=told.max_response_bytes, observer=metrics)
 
 
 async def _hooks(

@@ -7,6 +7,7 @@ from those very Structs. No message quotes what the caller sent: errors end up i
 import re
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import jsonschema_rs
@@ -23,6 +24,7 @@ MAX_COMMAS = 100_000
 """Entries, roughly, up to which a bad body is looked at twice: a validator's error copies what is at fault, in about
 0.2 microseconds an entry, and every other turn of the process waits for that. Long texts are no matter."""
 
+MAX_TOKENS = 2**31 - 1  # the largest that every known upstream can read
 MAX_DIGITS = 40  # of a number that may be a whole one
 MENDED_BYTES = 1 << 20
 """Of a body that is looked through for half an emoji: what some platforms leave of one where they cut a text."""
@@ -45,9 +47,16 @@ class Reader(Generic[T]):
 
     def __init__(self, form: type[T], *, needs: str) -> None:
         self._needs = needs
+        self._form = form
         self._decoder = msgspec.json.Decoder(form)
-        self._schema = schema_of(form)
-        self._validator = jsonschema_rs.validator_for(self._schema, mask="…")  # else it writes out what was sent
+
+    @cached_property
+    def _schema(self) -> dict[str, Any]:
+        return schema_of(self._form)  # a process that meets no bad body, as most do, starts sooner without it
+
+    @cached_property
+    def _validator(self) -> Any:
+        return jsonschema_rs.validator_for(self._schema, mask="…")  # else it writes out what was sent
 
     def read(self, body: bytes) -> T:
         """The body as the endpoint's Struct.
@@ -64,6 +73,17 @@ class Reader(Generic[T]):
             if len(body) <= MENDED_BYTES and (mended := without_halves(body)) != body:
                 return self.read(mended)
             raise self._not_json(body, error) from None
+
+    def read_part(self, value: msgspec.Raw, at: str) -> T:
+        """A value inside a body that was read as JSON; `at` is its path there.
+
+        Raises:
+            ServiceError: as `read`; `param` begins with `at`.
+        """
+        try:
+            return self._decoder.decode(value)
+        except DecodeError as refused:
+            raise _within(at, self._diagnose(bytes(value), str(refused))) from None
 
     def _read_again(self, body: bytes, refused: str) -> T:
         """The body with its whole numbers written as such: JSON has one kind of number, and some clients write 1.0."""
@@ -131,6 +151,14 @@ class Reader(Generic[T]):
         for step in schema_path[:-1]:
             node = node[step]
         return bool(node.get("type") == "integer")
+
+
+def _within(at: str, error: ServiceError) -> ServiceError:
+    """The error of a value, as one of the body that has it at this path."""
+    if error.param is None:
+        return wrong_type(at, "object")
+    path = dotted([at, error.param])
+    return type(error)(str(error).replace(f"'{error.param}'", f"'{path}'", 1), param=path)
 
 
 def _with_whole_numbers(body: bytes) -> bytes:
@@ -215,9 +243,10 @@ def dotted(path: Iterable[str | int]) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
-def missing(path: str) -> errors.MissingParameter:
-    """A required field is absent."""
-    return errors.MissingParameter(f"'{path}' is missing: it is required", param=path)
+def missing(path: str, *, where: str = "") -> errors.MissingParameter:
+    """A required field is absent. `where` it is to stand."""
+    place = f" {where}" if where else ""
+    return errors.MissingParameter(f"'{path}' is missing: it is required{place}", param=path)
 
 
 def wrong_type(path: str, *types: str) -> errors.InvalidType:
@@ -239,3 +268,14 @@ def out_of_range(path: str, *, low: Any = None, high: Any = None, whole: bool) -
         return below(f"'{path}' is too small: it must be at least {low}", param=path)
     above = errors.IntegerAboveMax if whole else errors.DecimalAboveMax
     return above(f"'{path}' is too large: it must be at most {high}", param=path)
+
+
+def tokens(limit: float | None, path: str) -> int | None:
+    """A limit in tokens; null, 0 and -1 are platforms' ways to say that there is none. Raises ServiceError."""
+    if limit is None or limit <= 0:
+        return None
+    if limit != int(limit):
+        raise wrong_type(path, "integer")
+    if limit > MAX_TOKENS:
+        raise errors.IntegerAboveMax(f"'{path}' is too large: it must be at most {MAX_TOKENS}", param=path)
+    return int(limit)

@@ -1,9 +1,9 @@
-"""/v1/chat/completions: body -> Job, frames -> SSE bytes or one JSON body.
+"""/v1/chat/completions: body -> what is asked for, frames -> SSE bytes or one JSON body.
 
 Source: the API contract, sections 1.5 to 1.9.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import msgspec
@@ -11,80 +11,16 @@ import msgspec
 from edge.chat_body import ChatRequest, parse
 from edge.dialect import EVENTS_TYPE, Delta
 from edge.errors import body_bytes
-from edge.history import Repaired, repair
-from edge.language import language_of
-from edge.profile_choice import PLAIN_CHOICE, Chosen
-from edge.spoken import without_spoken
 from protocol import sse
 from protocol.errors import ServiceError
-from protocol.messages import Finished, Job, OnLost, Reasoning, Refusal, Text, TokenLogprob, ToolCall, Usage
+from protocol.messages import Finished, Reasoning, Refusal, Text, TokenLogprob, ToolCall, Usage
 
-__all__ = ["ChatAnswer", "ChatRequest", "parse", "to_job"]
+__all__ = ["ChatAnswer", "ChatRequest", "parse"]
 
 FINGERPRINT = "fp_trunkline"
 SERVICE_TIER = "default"
 
 _json = msgspec.json.Encoder().encode
-_empty_stop = Finished("stop")
-
-
-def to_job(
-    request: ChatRequest,
-    *,
-    turn_id: str,
-    tenant: str,
-    call_id: str | None,
-    budget_ms: int,
-    total_ms: int,
-    on_lost: OnLost,
-    chosen: Chosen = PLAIN_CHOICE,
-    model_language: str | None = None,
-    gated: Collection[str] = (),
-) -> Job:
-    """The request as the workers see it. Both durations count from the job's receipt.
-
-    A lost answer in JSON is never continued: half an object cannot be gone on with by ear. A plain profile's job is the
-    request and nothing more: what else it costs to know is for those who speak. Calls of a tool in `gated` are checked
-    in every profile: a gate that holds for some requests alone is none.
-    """
-    messages, repairs = _history(request, chosen)
-    profile, language = chosen.profile, model_language
-    if not chosen.is_plain:
-        language = language_of(request.messages, request.extras, model_language, profile)
-    form = request.response_format
-    plain = form is None or form.kind == "text"
-    return Job(
-        id=turn_id,
-        model=request.model,
-        messages=messages,
-        budget_ms=budget_ms,
-        total_ms=total_ms,
-        tenant=tenant,
-        call_id=call_id,
-        tools=request.tools,
-        tool_choice=request.tool_choice,
-        parallel_tool_calls=request.parallel_tool_calls,
-        response_format=form,
-        sampling=request.sampling,
-        user=request.user,
-        metadata=request.metadata,
-        on_lost=on_lost if plain or on_lost != "continue" else "error",
-        extras=request.extras,
-        repairs=repairs,
-        profile=chosen.name,
-        language=language,
-        check_tools=profile.check_tools or (bool(gated) and any(tool.name in gated for tool in request.tools)),
-        clean_markup=profile.clean_markup,
-    )
-
-
-def _history(request: ChatRequest, chosen: Chosen) -> Repaired:
-    """Without what the edge itself has said in it, and as targets take it."""
-    if chosen.is_plain:
-        return repair(request.messages)
-    messages, cleaned = without_spoken(request.messages, chosen.spoken)
-    repaired = repair(messages)
-    return Repaired(repaired.messages, cleaned + repaired.repairs)
 
 
 class ChatAnswer:
@@ -131,10 +67,9 @@ class ChatAnswer:
         costs = self._usage_head + _json(_usage(usage)) + b"}\n\n" if self._include_usage else b""
         return role + self._chunk({}, finish_reason=reason) + costs + sse.DONE
 
-    def closing(self, text: str, *, usage: Usage) -> bytes:
-        """A sentence and `stop`; after a tool call only the end."""
-        spoken = b"" if self._called or not text else self.delta(Text(text))
-        return spoken + self.finish(_empty_stop, usage=usage)
+    def worded(self, error: ServiceError) -> ServiceError:
+        """The same: its fields are the ones that errors name."""
+        return error
 
     def error(self, error: ServiceError) -> bytes:
         """The error object, and no end mark: nobody shall take a cut answer for a whole one."""

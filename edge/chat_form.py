@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
+from edge.platform_fields import PlatformFields
+
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Name = Annotated[str, Meta(min_length=1)]
 
@@ -111,7 +113,7 @@ class StreamOptions(Struct):
     include_usage: bool | None = None
 
 
-class ChatBody(Struct):
+class ChatBody(PlatformFields, kw_only=True):
     model: Name
     messages: Annotated[list[Message], Meta(min_length=1)]
     stream: bool | None = None
@@ -149,12 +151,3 @@ class ChatBody(Struct):
     prompt_cache_retention: Raw = field(default_factory=Raw)
     safety_identifier: Raw = field(default_factory=Raw)
     store: Raw = field(default_factory=Raw)
-    # what platforms add: tolerated in any shape
-    metadata: Raw = field(default_factory=Raw)
-    user_id: Raw = field(default_factory=Raw)
-    elevenlabs_extra_body: Raw = field(default_factory=Raw)
-    fishaudio_extra_body: Raw = field(default_factory=Raw)
-    extra_metadata: Raw = field(default_factory=Raw)  # Telnyx
-    context: Raw = field(default_factory=Raw)  # Agora
-    call: Raw = field(default_factory=Raw)
-    session_id: Raw = field(default_factory=Raw)

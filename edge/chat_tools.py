@@ -7,7 +7,7 @@ from edge import carried
 from edge import chat_form as wire
 from edge.body import missing, not_among
 from edge.parameters import unserved
-from protocol import errors
+from edge.tool_choice import among, by_word
 from protocol.messages import Tool, ToolChoice
 
 
@@ -47,14 +47,14 @@ def choice(form: wire.ChatBody, tools: tuple[Tool, ...]) -> ToolChoice | None:
 
 def _tool_choice(form: str | wire.Choice, tools: tuple[Tool, ...]) -> ToolChoice | None:
     if isinstance(form, str):
-        return _mode(form, tools, "tool_choice")
+        return by_word(form, tools, "tool_choice")
     if form.type == "allowed_tools":
         if form.allowed_tools is None:
             raise missing("tool_choice.allowed_tools")
         allowed = enumerate(form.allowed_tools.tools)
         names = tuple(_named(tool, f"tool_choice.allowed_tools.tools[{index}]") for index, tool in allowed)
-        return _among(ToolChoice("allowed", names, form.allowed_tools.mode == "required"), tools, "tool_choice")
-    return _among(ToolChoice("named", (_named(form, "tool_choice"),)), tools, "tool_choice")
+        return among(ToolChoice("allowed", names, form.allowed_tools.mode == "required"), tools, "tool_choice")
+    return among(ToolChoice("named", (_named(form, "tool_choice"),)), tools, "tool_choice")
 
 
 def _named(form: wire.Choice | wire.NamedTool, at: str) -> str:
@@ -69,24 +69,5 @@ def _function_call(form: str | wire.Named | None, tools: tuple[Tool, ...]) -> To
     if form is None:
         return None
     if isinstance(form, str):
-        return _mode(form, tools, "function_call")
-    return _among(ToolChoice("named", (form.name,)), tools, "function_call")
-
-
-def _mode(word: str, tools: tuple[Tool, ...], path: str) -> ToolChoice | None:
-    match word:
-        case "none" | "auto":
-            return ToolChoice(word) if tools else None
-        case "required" if tools:
-            return ToolChoice("required")
-        case "required":
-            raise errors.InvalidValue(f"'{path}' demands a call, but no tools are offered: send some", param=path)
-    raise not_among(path, ["none", "auto", "required"])
-
-
-def _among(choice: ToolChoice, tools: tuple[Tool, ...], path: str) -> ToolChoice:
-    if not choice.names:
-        raise errors.InvalidValue(f"'{path}' allows no tool: name at least one, or send 'none'", param=path)
-    if not {tool.name for tool in tools}.issuperset(choice.names):
-        raise errors.InvalidValue(f"'{path}' names a tool that is not offered: add it to the tools", param=path)
-    return choice
+        return by_word(form, tools, "function_call")
+    return among(ToolChoice("named", (form.name,)), tools, "function_call")

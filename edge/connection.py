@@ -15,7 +15,7 @@ from protocol.ids import new_turn_id
 
 log = logging.getLogger(__name__)
 
-METHODS = "GET, HEAD, POST"
+METHODS = "DELETE, GET, HEAD, POST"
 TLS = "Received HTTPS"  # aiohttp's words for it
 BACKLOG = 128
 KEEPALIVE_S = 200.0  # longer than the clients' own: they keep idle connections for 120 s and more

@@ -40,10 +40,13 @@ OPENAI: dict[str, Row] = {
     "unsupported_parameter": Row(400, REQUEST, "unsupported_parameter"),
     "unsupported_value": Row(400, REQUEST, "unsupported_value"),
     "upstream_refused": Row(400, REQUEST, None),
+    "previous_response_not_found": Row(400, REQUEST, "previous_response_not_found", param="previous_response_id"),
+    "websocket_not_served": Row(400, REQUEST, "websocket_not_served"),
     "no_key": Row(401, REQUEST, None),
     "invalid_api_key": Row(401, REQUEST, "invalid_api_key"),
     "invalid_signature": Row(401, REQUEST, "invalid_signature"),
     "model_not_found": Row(404, REQUEST, "model_not_found", param="model"),
+    "response_not_found": Row(404, REQUEST, None),
     "unknown_path": Row(404, REQUEST, None),
     "method_not_supported": Row(405, REQUEST, "method_not_supported"),
     "request_timeout": Row(408, REQUEST, "request_timeout"),
@@ -51,6 +54,7 @@ OPENAI: dict[str, Row] = {
     "rate_limit_exceeded": Row(429, RATE, "rate_limit_exceeded"),
     "insufficient_quota": Row(429, "insufficient_quota", "insufficient_quota", retry=False),
     "interrupted": Row(499, REQUEST, "interrupted"),  # nobody is left to read it; for logs and records
+    "cancelled": Row(499, REQUEST, "cancelled"),
     "slow_client": Row(499, REQUEST, "slow_client"),
     "internal": Row(500, SERVER, None),
     "upstream_error": Row(502, SERVER, "upstream_error"),
@@ -64,6 +68,7 @@ OPENAI: dict[str, Row] = {
     "no_slot": Row(503, SERVER, "overloaded", retry=True),
     "not_ready": Row(503, SERVER, "not_ready", retry=True),
     "not_kept": Row(503, SERVER, "not_kept", retry=True),
+    "store_away": Row(503, SERVER, "store_away", retry=True),
     "upstream_timeout": Row(504, SERVER, "upstream_timeout"),
 }
 
@@ -105,11 +110,16 @@ def _row(error: ServiceError, *, retried: bool) -> Row:
     return row._replace(status=503, retry=True) if retried and row.status >= 500 else row
 
 
+def param_of(error: ServiceError) -> str | None:
+    """The request's field that it names; where the error itself names none, that of its row."""
+    return error.param or OPENAI[error.code].param
+
+
 def to_openai(error: ServiceError, *, retried: bool = False) -> tuple[int, dict[str, Any]]:
     """The HTTP status and the error object, all four keys always present."""
     row = _row(error, retried=retried)
     message = str(error).encode(errors="replace").decode()  # a path may hold bytes that are no text
-    body = {"message": message, "type": row.kind, "param": error.param or row.param, "code": row.code}
+    body = {"message": message, "type": row.kind, "param": param_of(error), "code": row.code}
     return row.status, {"error": body}
 
 

@@ -8,28 +8,32 @@ from collections.abc import Callable
 import orjson
 from aiohttp import web
 
-from edge import chat, docs_page, paths
+from edge import docs_page, paths
 from edge.answers import BodyAnswer, StreamAnswer, error_response
+from edge.asked import Asked, AskedT, to_job
 from edge.bus import EdgeBus
 from edge.call_turn import CallTurn
-from edge.chat import ChatRequest
 from edge.cors import Cors
 from edge.endings import ending_for, is_text
+from edge.front import Answering, ChatFront, Front
 from edge.guard import guard_for
 from edge.hooks import Hooks
 from edge.identity import budget_s_of, call_id_of
 from edge.keys import Keys
+from edge.live_turns import LiveTurns
 from edge.metrics import Metrics
 from edge.middleware import PLACE, TURN_ID, Handler, by_place, contract, get, with_cors
 from edge.profile_choice import Choice, Chosen, call_id_cure
 from edge.records import Records
 from edge.relay import Relay
 from edge.request_body import BODY_BYTES, read_body
+from edge.response_store import ResponseStore
+from edge.responses_api import Elsewhere, ResponsesApi
 from edge.state import CallStates
 from edge.turn import Turn
 from edge.watch import Clock, TurnWatch
 from protocol import telemetry
-from protocol.errors import Draining, Interrupted, ModelNotFound, ServiceError
+from protocol.errors import Interrupted, ModelNotFound, ServiceError
 from protocol.messages import Heard, Job
 from protocol.settings import Settings
 from protocol.settings_types import PASS_THROUGH
@@ -38,7 +42,6 @@ from protocol.spans import Spans
 
 log = logging.getLogger(__name__)
 
-END_S = 1.0  # for the ending of a turn that outlived the drain
 PATTERN = "/*"
 WARM_EVERY_S = 1.0  # for each pool
 CALL_ID_HEADER = "x-trunkline-call-id"
@@ -59,6 +62,8 @@ class Edge:
         tasks: asyncio.TaskGroup,
         hooks: Hooks | None = None,
         states: CallStates | None = None,
+        store: ResponseStore | None = None,
+        elsewhere: Elsewhere | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -76,7 +81,9 @@ class Edge:
         self._clock = Clock(self._now)
         self._created = int(time.time())
         self.draining = False
-        self._live: dict[Relay, asyncio.Event] = {}
+        self._live = LiveTurns(self._now)
+        self._chat = ChatFront()
+        self.responses = ResponsesApi(self, self._live, store, elsewhere) if store is not None else None
         self._settling: set[asyncio.Task[None]] = set()
         self._warmed: dict[str, float] = {}  # pool -> when its workers were told last
         self._choose_by(settings)
@@ -106,6 +113,7 @@ class Edge:
         """A route as `edge.paths` names it, or another path as it is -> method -> handler."""
         return {
             paths.CHAT: {"POST": self.chat_completions},
+            **(self.responses.routes() if self.responses else {}),
             paths.MODELS: get(self.models),
             paths.MODEL: get(self.model),
             "/health": get(health),
@@ -114,10 +122,14 @@ class Edge:
             **docs_page.routes(self._settings),
         }
 
-    # --- chat ----------------------------------------------------------------------------------------
+    # --- turns ---------------------------------------------------------------------------------------
 
     async def chat_completions(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/chat/completions."""
+        return await self.turn(request, self._chat)
+
+    async def turn(self, request: web.Request, front: Front[AskedT]) -> web.StreamResponse:
+        """Answer one turn, in the dialect of `front`."""
         began = self._now()
         turn_id = request[TURN_ID]
         watch = TurnWatch(
@@ -132,7 +144,7 @@ class Edge:
         )
         headers = {"x-request-id": turn_id, "x-trace-id": watch.trace_id}
         try:
-            asked, job, pool, chosen = await self._admit(request, turn_id)
+            asked, job, pool, chosen = await self._admit(request, turn_id, front)
         except ServiceError as error:
             return self._refused(request, watch, headers, error)
         except (asyncio.CancelledError, ConnectionError):
@@ -143,7 +155,8 @@ class Edge:
             headers[CALL_ID_HEADER] = job.call_id
         else:
             self._miss_call_id(job.tenant, chosen)
-        return await self._relay(request, asked, job, pool, chosen, watch, headers, began)
+        answering = front.answering(asked, job, int(time.time()))
+        return await self._relay(request, asked, job, pool, chosen, watch, headers, began, answering)
 
     def _refused(
         self, request: web.Request, watch: TurnWatch, headers: dict[str, str], error: ServiceError
@@ -155,8 +168,8 @@ class Edge:
         watch.refused(request[TURN_ID], error, response.status, self._now(), call_id=call_id)
         return response
 
-    def _tenant(self, request: web.Request) -> str:
-        """Raises NoKey, InvalidKey."""
+    def tenant(self, request: web.Request) -> str:
+        """Whose request it is. Raises NoKey, InvalidKey."""
         return self._keys.tenant_of(request.headers, request[PLACE].secret)
 
     def _call_id(self, request: web.Request, from_body: str | None) -> str | None:
@@ -175,17 +188,17 @@ class Edge:
             cure = call_id_cure(chosen.platform)
             log.info("turns come without a call id: %s", cure, extra={"tenant": tenant, "profile": chosen.name})
 
-    async def _admit(self, request: web.Request, turn_id: str) -> tuple[ChatRequest, Job, str, Chosen]:
+    async def _admit(self, request: web.Request, turn_id: str, front: Front[AskedT]) -> tuple[AskedT, Job, str, Chosen]:
         """Auth, body, model, profile. Raises ServiceError."""
-        tenant = self._tenant(request)
-        asked = chat.parse(await read_body(request))
+        tenant = self.tenant(request)
+        asked = await front.asked(await read_body(request), tenant)
         request[CALL_ID_FROM_BODY] = asked.call_id_from_body or ""
         pool = self._pool_of(asked.model)
         model = self._settings.model_for(asked.model)
         chosen = self._choice.of(
             asked, from_path=request[PLACE].profile, headers=request.headers, tenant=tenant, model=model
         )
-        job = chat.to_job(
+        job = to_job(
             asked,
             turn_id=turn_id,
             tenant=tenant,
@@ -202,39 +215,34 @@ class Edge:
     async def _relay(
         self,
         request: web.Request,
-        asked: ChatRequest,
+        asked: Asked,
         job: Job,
         pool: str,
         chosen: Chosen,
         watch: TurnWatch,
         headers: dict[str, str],
         began: float,
+        answering: Answering,
     ) -> web.StreamResponse:
         speaks = asked.stream and is_text(job)
         finish_text = self._settings.turn.finish_text
         ending = ending_for(chosen.profile, job, speaks=speaks, finish_text=finish_text)
         turn = Turn(on_lost=job.on_lost, finish_text=finish_text, stream=asked.stream, ending=ending)
-        dialect = chat.ChatAnswer(
-            turn_id=job.id,
-            model=job.model,
-            created=int(time.time()),
-            include_usage=asked.include_usage,
-            legacy=asked.legacy,
+        answer = (StreamAnswer if asked.stream else BodyAnswer)(
+            request, answering.dialect, turn, headers, answering.keeper
         )
-        answer = (StreamAnswer if asked.stream else BodyAnswer)(request, dialect, turn, headers)
         guard = guard_for(chosen.profile, job, began=began, speaks=speaks) if asked.stream else None
         relay = Relay(self._bus, pool, job, turn, answer, watch, began=began, pace=chosen, now=self._now, guard=guard)
         relay.inbox.on_overflow = answer.abort
         if self.draining:
             answer.response.force_close()  # the next turn finds an edge that stays
         self._remember(relay, job, turn, chosen, watch)
-        self._live[relay] = ended = asyncio.Event()
+        self._live.begin(relay, answering.dialect)
         self._metrics.live.inc()
         try:
             await relay.run()
         finally:
-            del self._live[relay]
-            ended.set()
+            self._live.over(relay)
             self._metrics.live.dec()
             self._end(relay)
         if self.draining:
@@ -243,17 +251,7 @@ class Edge:
 
     async def drain(self, drain_s: float) -> bool:
         """Let the live turns finish for `drain_s` seconds, then end them. True: all finished by themselves."""
-        until = self._now() + drain_s
-        while self._live and (left := until - self._now()) > 0:
-            await _any_of(list(self._live.values()), left)
-        cut = list(self._live.items())
-        for relay, _ in cut:
-            relay.end_now(Draining("the edge stops; try again, another one answers", retry_after_s=1))
-        if cut:
-            await asyncio.wait([asyncio.ensure_future(ended.wait()) for _, ended in cut], timeout=END_S)
-        for relay in list(self._live):  # their clients do not read
-            relay.cut()
-        return not cut
+        return await self._live.drain(drain_s)
 
     async def settled(self) -> None:
         """Return once every ended turn is written down."""
@@ -328,7 +326,7 @@ class Edge:
 
     async def models(self, request: web.Request) -> web.Response:
         """GET /v1/models: for LiveKit's agents, and others, the sign that a call begins."""
-        self._tenant(request)
+        self.tenant(request)
         self._check_profile(request)
         self._warm()
         return _json({"object": "list", "data": [self._entry(name) for name in self._names()]})
@@ -349,7 +347,7 @@ class Edge:
 
     async def model(self, request: web.Request) -> web.Response:
         """GET /v1/models/{id}; the id may hold slashes."""
-        self._tenant(request)
+        self.tenant(request)
         self._check_profile(request)
         name = request[PLACE].model
         self._pool_of(name)
@@ -376,16 +374,6 @@ class Edge:
 async def health(_: web.Request) -> web.Response:
     """GET /health: the event loop runs."""
     return _json({"status": "ok"})
-
-
-async def _any_of(events: list[asyncio.Event], timeout_s: float) -> None:
-    """Wait until one of the events is set, or time is up."""
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
 
 
 def _shown(text: str) -> str:

@@ -5,6 +5,7 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from edge.calls import KINDS, kind_of
+from edge.response_store import KEPT, READ, Kept, Read
 from edge.state import Missed
 from protocol import telemetry
 from protocol.messages import TurnRecord
@@ -44,6 +45,10 @@ class Metrics:
         self._unheard = Counter(telemetry.UNHEARD, "Tokens that no client took after its hang-up", registry=r)
         self._unheard_cost = Counter(telemetry.UNHEARD_SPENT, "What they cost, in the unit of the prices", registry=r)
         self._cut = Counter(telemetry.TURNS_CUT, "Turns whose caller has not heard all, as histories show", registry=r)
+        kept = Counter(telemetry.RESPONSES_KEPT, "Responses to be kept, by what became of it", ["outcome"], registry=r)
+        self._kept = {outcome: kept.labels(outcome) for outcome in KEPT}
+        read = Counter(telemetry.RESPONSES_READ, "Stored responses that were asked for", ["outcome"], registry=r)
+        self._read = {outcome: read.labels(outcome) for outcome in READ}
         missed = Counter(telemetry.CALL_STATE_MISSED, "Turns without their call's record", ["why"], registry=r)
         self._missed = {why: missed.labels(why) for why in get_args(Missed)}
         self._first = self._seconds(telemetry.FIRST_CONTENT, "Request to first content")
@@ -86,6 +91,14 @@ class Metrics:
     def call_state_missed(self, why: Missed) -> None:
         """A turn goes on without its call's record."""
         self._missed[why].inc()
+
+    def response_kept(self, outcome: Kept) -> None:
+        """A response was to be kept."""
+        self._kept[outcome].inc()
+
+    def response_read(self, outcome: Read) -> None:
+        """A stored response was asked for."""
+        self._read[outcome].inc()
 
     def cut(self) -> None:
         """A history has shown that the turn before it was not heard to its end."""

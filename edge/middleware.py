@@ -14,6 +14,7 @@ from edge.answers import error_response
 from edge.cors import Cors
 from edge.paths import Place
 from edge.request_body import too_large
+from edge.websockets import NoWebSockets
 from protocol.errors import Internal, InvalidJson, MethodNotAllowed, ServiceError, UnknownPath
 from protocol.ids import new_turn_id
 
@@ -64,12 +65,14 @@ def get(handler: Handler) -> dict[str, Handler]:
 
 def by_place(routes: Mapping[str, Mapping[str, Handler]], cors: Cors | None) -> web.RouteDef:
     """Takes every request to its handler: the API's paths in any form, others as they are."""
+    sockets = NoWebSockets()
     webhooks = f"; webhooks are taken at {paths.HOOK}" if paths.HOOK in routes else ""
 
     async def route(request: web.Request) -> web.StreamResponse:
+        sockets.refuse(request)
         path = request.rel_url.raw_path
         place = paths.read(path) or paths.other(path, routes)
-        if place is None:
+        if place is None or place.route not in routes:
             raise UnknownPath(f"{_unknown(request)}{webhooks}")
         request[PLACE] = place
         methods = routes[place.route]
@@ -110,7 +113,7 @@ def _from_http(error: web.HTTPException, request: web.Request) -> ServiceError:
 
 
 def _unknown(request: web.Request) -> str:
-    return f"no such path: '{_shown(request)}'; the API is at /v1/chat/completions and /v1/models"
+    return f"no such path: '{_shown(request)}'; the API is at /v1/chat/completions, /v1/responses and /v1/models"
 
 
 def _shown(request: web.Request) -> str:

@@ -10,7 +10,7 @@ from functools import cache
 
 import msgspec
 
-from edge import paths
+from edge import openapi_responses, paths
 from edge.answer_forms import HookTaken
 from edge.dialect import EVENTS_TYPE, JSON_TYPE
 from edge.openapi_parts import (
@@ -20,24 +20,23 @@ from edge.openapi_parts import (
     content,
     error_of,
     errors,
-    headers,
+    headers_of_turns,
     in_header,
     in_path,
     name_of,
+    parameters_of_turns,
     ref,
     schemas,
     statuses,
     string,
 )
-from edge.profile_choice import HEADER as PROFILE
 from edge.signature import HEADER as SIGNATURE
 
 VERSION = "1"  # the API's, as in its paths; not the program's
-OF_TURNS = ("x-request-id", "x-trace-id", "x-trunkline-call-id")
 
 ABOUT = """\
-Trunkline answers a voice platform's requests in the OpenAI dialect. Any OpenAI client works: its base URL is this \
-address with `/v1`.
+Trunkline answers a voice platform's requests in the dialects of OpenAI: chat completions and responses. Any OpenAI \
+client works: its base URL is this address with `/v1`.
 
 A platform that can set no headers may say in the path what they would: `/t/KEY` for the API key, `/c/CALL` for the \
 call's id, `/p/PROFILE` for the profile of its platform (the header `X-Trunkline-Profile` says the same), in front of \
@@ -81,12 +80,14 @@ def document(key_headers: Iterable[str], call_id_headers: Iterable[str], *, hook
         "security": [{name: []} for name in schemes],
         "tags": [
             {"name": "chat", "description": "Turns of a conversation"},
+            openapi_responses.TAG,
             {"name": "models", "description": "What can be asked for"},
             {"name": "service", "description": "The service itself; no key is needed"},
             *([{"name": "hooks", "description": "What platforms send after a call"}] if hooks else []),
         ],
         "paths": {
             paths.CHAT: {"post": _chat(call_id_headers)},
+            **openapi_responses.operations(call_id_headers),
             paths.MODELS: {"get": _models()},
             paths.MODEL: {"get": _model()},
             "/health": {"get": _health()},
@@ -123,14 +124,10 @@ def _chat(call_id_headers: Iterable[str]) -> Json:
         "tags": ["chat"],
         "summary": "Answer one turn",
         "description": CHAT,
-        "parameters": [
-            *(in_header(name, "The id of the call that the turn belongs to.") for name in call_id_headers),
-            in_header(PROFILE, "What its platform expects: a profile, built in or configured."),
-            in_header("traceparent", "The trace that the turn becomes a part of (W3C Trace Context)."),
-        ],
+        "parameters": parameters_of_turns(call_id_headers),
         "requestBody": {"required": True, "content": {JSON_TYPE: body}},
         "responses": {
-            "200": {"description": "The answer.", "headers": headers(*OF_TURNS), "content": either},
+            "200": {"description": "The answer.", "headers": headers_of_turns(), "content": either},
             **errors(*statuses()),
         },
     }

@@ -1,29 +1,50 @@
 """What the operations of the OpenAPI document are made of: schemas from Structs, headers, errors by status. Pure."""
 
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
-from edge import answer_forms, parameters
+from edge import answer_forms, chat_form, parameters, response_forms, responses_form, responses_parameters
 from edge.chat_form import ChatBody
 from edge.dialect import JSON_TYPE
 from edge.errors import OPENAI
+from edge.profile_choice import HEADER as PROFILE
+from edge.responses_form import ResponsesBody
 
 Json = dict[str, Any]
 
 NOT_OF_TURNS = {405, 499}  # it was no operation; nobody is left to read it
-COMPONENT = "#/components/schemas/{name}"
+PLACE = "#/components/schemas/"
+COMPONENT = f"{PLACE}{{name}}"
+ITEMS: tuple[type, ...] = get_args(responses_form.Item)
+TYPED = [item for item in ITEMS if item is not responses_form.MessageItem]  # a message has a role instead
+EVENTS: tuple[type, ...] = get_args(response_forms.ResponseStreamEvent)
 FORMS = (
     ChatBody,
+    ResponsesBody,
+    *ITEMS,
     answer_forms.ChatCompletion,
     answer_forms.ChatCompletionChunk,
+    response_forms.ResponseObject,
+    response_forms.DeletedResponse,
+    response_forms.InputItemList,
+    *EVENTS,
     answer_forms.ErrorBody,
     answer_forms.ModelList,
     answer_forms.Model,
     answer_forms.Health,
     answer_forms.Readiness,
 )
+NAMESAKES = {chat_form: "", answer_forms: "", responses_form: "Responses", response_forms: "Response"}
+"""Structs of several modules may have one name: each module's are then told apart by a word in front."""
+
+FATES = {
+    "ChatBody": {**parameters.OPENAI, **parameters.PLATFORMS},
+    "ResponsesBody": {**responses_parameters.OPENAI, **responses_parameters.OPEN_RESPONSES, **parameters.PLATFORMS},
+}
+OF_TURNS = ("x-request-id", "x-trace-id", "x-trunkline-call-id")
 HEADERS = {
     "x-request-id": "The id of this request; of a turn, the logs have it too.",
     "x-trace-id": "The id of the turn's trace.",
@@ -44,20 +65,57 @@ OF_ERRORS: dict[int, tuple[str, ...]] = {
 def schemas(*more: type) -> Json:
     """Every form, and those that only some lines have, by its Struct's name."""
     _, found = msgspec.json.schema_components((*FORMS, *more), ref_template=COMPONENT)
-    plain: Json = {name: _plain(schema) for name, schema in found.items()}
-    for name, schema in plain["ChatBody"]["properties"].items():
-        schema["description"] = _fate({**parameters.OPENAI, **parameters.PLATFORMS}[name])
+    short = {name: _short(name) for name in found}
+    plain: Json = {short[name]: {**_plain(schema, short), "title": short[name]} for name, schema in found.items()}
+    for form, fates in FATES.items():
+        for name, schema in plain[form]["properties"].items():
+            schema["description"] = _fate(fates[name])
+    plain["ResponsesBody"]["properties"]["input"] |= _input()
+    for item in TYPED:
+        _say_its_type(plain[item.__name__])
+    plain["ResponseStreamEvent"] = _any_of(event.__name__ for event in EVENTS)
     return plain
 
 
-def _plain(node: Any) -> Any:
-    """A schema as generators of clients like it: enums have a type, and no default says what absence says."""
+def _short(name: str) -> str:
+    """What a Struct is called here. Those that have a namesake come with their module."""
+    module, _, own = name.rpartition(".")
+    return next((word for of, word in NAMESAKES.items() if of.__name__ == module), "") + own
+
+
+def _input() -> Json:
+    """What is read item by item, each by its type."""
+    items = {"type": "array", "items": _any_of(item.__name__ for item in ITEMS)}
+    return {"anyOf": [{"type": "string"}, items, {"type": "null"}]}
+
+
+def _say_its_type(item: Json) -> None:
+    """Its form can do without the type, because it is chosen by it; a request cannot."""
+    item["properties"]["type"] = item["properties"]["type"]["anyOf"][0]
+    item["required"] = [*item["required"], "type"]
+
+
+def _any_of(names: Iterable[str]) -> Json:
+    return {"anyOf": [ref(name) for name in names]}
+
+
+def _plain(node: Any, short: Mapping[str, str]) -> Any:
+    """A schema as generators of clients like it: enums have a type, no default says what absence says, and every
+    reference leads to a plain name.
+    """
     if isinstance(node, list):
-        return [_plain(entry) for entry in node]
+        return [_plain(entry, short) for entry in node]
+    if isinstance(node, str) and node.startswith(PLACE):
+        return PLACE + short[node.removeprefix(PLACE)]
     if not isinstance(node, dict):
         return node
-    plain = {key: _plain(value) for key, value in node.items() if (key, value) != ("default", None)}
-    return {"type": "string", **plain} if isinstance(plain.get("enum"), list) else plain
+    plain = {key: _plain(value, short) for key, value in node.items() if (key, value) != ("default", None)}
+    match plain.get("enum"):
+        case [bool() as only]:
+            return {**{key: value for key, value in plain.items() if key != "enum"}, "type": "boolean", "const": only}
+        case [*_]:
+            return {"type": "string", **plain}
+    return plain
 
 
 def _fate(parameter: parameters.Parameter) -> str:
@@ -83,6 +141,25 @@ def in_header(name: str, about: str) -> Json:
 def in_path(name: str, about: str, example: str) -> Json:
     """A part of a path."""
     return {"name": name, "in": "path", "required": True, "example": example, **string(about)}
+
+
+def in_query(name: str, about: str, schema: Json | None = None) -> Json:
+    """A part of a query."""
+    return {"name": name, "in": "query", **string(about), **({"schema": schema} if schema else {})}
+
+
+def parameters_of_turns(call_id_headers: Iterable[str]) -> list[Json]:
+    """The headers that a request for a turn may have."""
+    return [
+        *(in_header(name, "The id of the call that the turn belongs to.") for name in call_id_headers),
+        in_header(PROFILE, "What its platform expects: a profile, built in or configured."),
+        in_header("traceparent", "The trace that the turn becomes a part of (W3C Trace Context)."),
+    ]
+
+
+def headers_of_turns() -> Json:
+    """The headers of a turn's answer."""
+    return headers(*OF_TURNS)
 
 
 def headers(*names: str) -> Json:

@@ -122,6 +122,11 @@ class Unserved(NamedTuple):
     param: str
     message: str
 
+    def at(self, param: str | None) -> ServiceError:
+        """The error, which names the place; `param` where it can stand in several."""
+        at = param or self.param
+        return self.error(self.message if f"'{at}'" in self.message else f"'{at}': {self.message}", param=at)
+
 
 UNSERVED: dict[str, Unserved] = {
     "more than one answer": Unserved(UnsupportedValue, "n", "'n' must be 1 here: one answer is made per request"),
@@ -145,5 +150,4 @@ UNSERVED: dict[str, Unserved] = {
 
 def unserved(what: str, *, param: str | None = None) -> ServiceError:
     """The error for a value of `UNSERVED`; `param` where it can stand in several places."""
-    row = UNSERVED[what]
-    return row.error(row.message, param=param or row.param)
+    return UNSERVED[what].at(param)

@@ -11,13 +11,13 @@ ExternalLlm.forward_metadata; all read in November 2026.
 
 import math
 from collections.abc import Mapping, Set
+from typing import Protocol
 
 from msgspec import Struct
 
-from edge.chat_body import ChatRequest
 from edge.spoken import Spoken
 from protocol.errors import InvalidValue
-from protocol.messages import OnLost
+from protocol.messages import Json, OnLost, Tool
 from protocol.profiles import PLAIN
 from protocol.settings_profiles import Profile
 from protocol.settings_types import Model, Settings
@@ -46,7 +46,8 @@ RECOGNISED = frozenset({LIVEKIT, VAPI, ELEVENLABS, *BY_FIELD.values()})
 
 CALL_ID_CURES = {
     "elevenlabs": 'let request_headers have {"X-Conversation-Id": {"variable_name": "system__conversation_id"}}',
-    "livekit": "in a job its agent sends X-LiveKit-Job-ID by itself; elsewhere let extra_headers have X-Call-Id",
+    "livekit": "in a job openai.LLM sends X-LiveKit-Job-ID by itself; elsewhere let extra_headers have X-Call-Id, "
+    "and give openai.responses.LLM metadata with a call_id",
     "pipecat": "let default_headers of its OpenAILLMService have X-Call-Id",
     "vapi": "let metadataSendMode be variable, its default: the call's id is in the body then",
     "deepgram": "let agent.think.endpoint.headers have X-Call-Id",
@@ -56,6 +57,18 @@ CALL_ID_CURES = {
 """How each platform is told to say which call it is."""
 
 ANY_CURE = "let a header, a field of the body or the path /c/CALL/v1/... name it"
+
+
+class Recognisable(Protocol):
+    """Where in a request a platform may show itself."""
+
+    @property
+    def extras(self) -> Mapping[str, Json]:
+        """What it says of the call."""
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """What the model may call."""
 
 
 class Chosen(Struct, frozen=True):
@@ -103,7 +116,13 @@ class Choice:
         self._tenants = {name: tenant.profile for name, tenant in settings.tenants.items() if tenant.profile}
 
     def of(
-        self, asked: ChatRequest, *, from_path: str | None, headers: Mapping[str, str], tenant: str, model: Model | None
+        self,
+        asked: Recognisable,
+        *,
+        from_path: str | None,
+        headers: Mapping[str, str],
+        tenant: str,
+        model: Model | None,
     ) -> Chosen:
         """The profile of one request.
 
@@ -129,7 +148,7 @@ class Choice:
         return self._profiles[name]
 
 
-def recognised(asked: ChatRequest, headers: Mapping[str, str]) -> str:
+def recognised(asked: Recognisable, headers: Mapping[str, str]) -> str:
     """The built-in profile of the platform that shows itself, else the plain one."""
     if headers.get("User-Agent", "").startswith(LIVEKIT_AGENT) or LIVEKIT_ROOM in headers:
         return LIVEKIT

@@ -79,6 +79,7 @@ class Relay:
         self._guard = guard
         self._due = Due(job, began=began, pace=pace, stream=watch.stream, guard=guard)
         self._last: Event | None = None
+        self._ended: Next | None = None
 
     @property
     def inbox(self) -> Inbox:
@@ -123,11 +124,19 @@ class Relay:
         except Exception:  # the same bug again
             self._answer.abort()
 
+    def answers(self, tenant: str, turn_id: str) -> bool:
+        """Whether it is this turn."""
+        return (self._job.tenant, self._job.id) == (tenant, turn_id)
+
     def end_now(self, error: ServiceError) -> None:
-        """End the turn as its settings ask for: the process stops."""
+        """End the turn as its settings ask for: the process stops, or its client wants no more of it."""
         if self._line is not None:
             self._bus.stop(self._line)
         self._inbox.push(Refused(error))
+
+    def ended_with(self, error: ServiceError) -> bool:
+        """Whether it was, or is about to be, `end_now` that has ended it: not its own end, nor another failure."""
+        return self._ended is None or (isinstance(self._ended, Fail) and self._ended.error is error)
 
     def cut(self) -> None:
         """Drop the client's connection: there is no more time to wait for it."""
@@ -252,14 +261,15 @@ class Relay:
             frames = self._turn.joined(frames)
         if not frames:
             return
-        now = self._due.wrote_at = self._now()
+        now = self._now()
         for frame in frames:
             self._turn.hear(frame)
         if self._turn.worded and not all(isinstance(frame, Reasoning) for frame in frames):
             self._due.content(now)
             self._watch.content(now)
         self._inbox.writing = True
-        await self._answer.say(frames, ends=ends)
+        if await self._answer.say(frames, ends=ends):
+            self._due.wrote_at = now
         self._inbox.writing = False
         if self._watch.stream and self._due.has_content and not self._turn.reads_on:
             self._inbox.on_speech = self._speak
@@ -299,6 +309,7 @@ class Relay:
             except ServiceError as error:
                 return await self._next(self._turn.give_up(error))
             return False
+        self._ended = step
         if isinstance(step, End):
             await self._say_last(step.text, step.call)
             await self._answer.finish(step.last, self._turn.usage(step.last.usage))
@@ -314,10 +325,8 @@ class Relay:
 
     async def _close(self, step: Close) -> None:
         self._watch.gave_up(step.error)
-        await self._say_last("", step.call)
-        if step.text and not self._turn.called:
-            self._turn.spoke(step.text)
-        await self._answer.close(step.text, self._turn.usage(Usage()))
+        await self._say_last("" if self._turn.called else step.text, step.call)
+        await self._answer.finish(Finished("stop"), self._turn.usage(Usage()))
 
     async def _say_last(self, text: str, call: ToolCall | None) -> None:
         """Words or a call of ours that leave with the end."""

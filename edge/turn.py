@@ -8,7 +8,7 @@ from edge.dialect import Delta
 from edge.endings import PLAIN, Ending
 from edge.errors import is_own_fault, is_tried_again
 from edge.inbox import Lost
-from protocol.errors import EmptyAnswer, NoWorker, ServiceError, WorkerLost, from_failed
+from protocol.errors import Cancelled, EmptyAnswer, NoWorker, ServiceError, WorkerLost, from_failed
 from protocol.last_tools import ONCE_A_CALL
 from protocol.messages import (
     REPEATED,
@@ -92,10 +92,12 @@ class Turn:
         self.offers += 1
 
     def taken(self, frame: Delta) -> Delta | None:
-        """A frame as it is to go out. None: there is nothing in it for a client, such as in a thought's signature."""
+        """A frame as it is to go out. None: there is nothing in it for a client. What is sealed of a thought is for
+        those whose dialect can show it.
+        """
         if isinstance(frame, Refusal) and self.ending.speaks_refusals:
             return Text(frame.text)
-        return None if isinstance(frame, Reasoning) and not frame.text else frame
+        return None if isinstance(frame, Reasoning) and not (frame.text or frame.encrypted) else frame
 
     def hear(self, frame: Delta) -> None:
         """A frame of the answer is on its way to the client."""
@@ -210,8 +212,10 @@ class Turn:
         """No way on: the ending that the profile asks for, else the settings.
 
         Where nothing is to be spoken before the headers, every failure is a clean status; the request's own fault is
-        one always, for its sender has to change it.
+        one always, for its sender has to change it. Who has cancelled the answer wants no sentence.
         """
+        if isinstance(error, Cancelled):
+            return Fail(error)
         if self._is_spoken(error):
             return Close(self._sentence(), error)
         if self._stream and self.headers_sent and (self._on_lost == "finish" or (self.called and self._may_go_on)):

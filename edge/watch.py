@@ -28,6 +28,7 @@ LEFT = 499  # no client reads it: it hung up before the status line
 OUTCOMES: dict[str, Outcome] = {
     "interrupted": "interrupted",
     "slow_client": "interrupted",
+    "cancelled": "interrupted",
     "no_worker": "shed",
     "overloaded": "shed",
     "too_large": "shed",

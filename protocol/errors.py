@@ -241,6 +241,36 @@ class NotKept(ServiceError):
     code = "not_kept"
 
 
+class ResponseNotFound(ServiceError):
+    """No response of that id is stored for this key."""
+
+    code = "response_not_found"
+
+
+class PreviousResponseNotFound(ServiceError):
+    """The response that a request goes on from is not stored for its key."""
+
+    code = "previous_response_not_found"
+
+
+class StoreAway(ServiceError):
+    """Stored responses cannot be read now."""
+
+    code = "store_away"
+
+
+class NoWebSocket(ServiceError):
+    """A WebSocket was asked for where there is plain HTTP alone."""
+
+    code = "websocket_not_served"
+
+
+class Cancelled(ServiceError):
+    """The client has cancelled the response by another request."""
+
+    code = "cancelled"
+
+
 class Interrupted(ServiceError):
     """The caller hung up, or the edge gave the turn up."""
 

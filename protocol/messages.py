@@ -52,6 +52,14 @@ class PastCall(Struct, frozen=True):
     arguments: str
 
 
+class Thought(Struct, frozen=True, omit_defaults=True):
+    """What a model thought before it said or called something; for targets that take their own thoughts back."""
+
+    id: str | None = None
+    summary: tuple[str, ...] = ()
+    encrypted: str | None = None  # sealed by the target: nobody else reads it
+
+
 class Message(Struct, frozen=True, omit_defaults=True):
     """One entry of the history. `tool_call_id` names the call that a tool message answers."""
 
@@ -61,6 +69,7 @@ class Message(Struct, frozen=True, omit_defaults=True):
     tool_calls: tuple[PastCall, ...] = ()
     tool_call_id: str | None = None
     refusal: str | None = None
+    thoughts: tuple[Thought, ...] = ()  # of an assistant's message, before what it says
 
 
 class Tool(Struct, frozen=True, omit_defaults=True):
@@ -106,6 +115,9 @@ class Sampling(Struct, frozen=True, kw_only=True, omit_defaults=True):
     verbosity: str | None = None
     service_tier: str | None = None
     logit_bias: Json | None = None
+    reasoning_summary: str | None = None  # how the target is to sum up what it thinks; its own words for it
+    encrypted_reasoning: bool = False  # its thoughts are wanted sealed, so that they can be sent back
+    truncation: str | None = None  # whether the target may cut a history that is too long for it
 
 
 OnLost = Literal["error", "finish", "continue"]

@@ -16,13 +16,20 @@ from protocol.settings_values import Dialect, MaxTokensField, Parameter
 StreamUsage = Literal["stream_options", "always", "none"]
 
 BEARER = "Bearer "
+PATHS: dict[Dialect, str] = {
+    "chat-completions": "/chat/completions",
+    "responses": "/responses",
+    "messages": "/messages",
+}
+"""Where each dialect is posted to, behind a base URL."""
 
 
 class Preset(Struct, frozen=True, kw_only=True):
     """One upstream as it wants to be asked.
 
     `base_url` may be empty or hold a `{placeholder}`: then whoever configures a target says it. `path` follows it in
-    place of the dialect's own; it may hold `{model}` and `{api_version}`, and end in a query.
+    place of the dialect's own; it may hold `{model}` and `{api_version}`, and end in a query. `other_root` is where the
+    API in another dialect than `dialect` begins, for a base URL without a path.
     """
 
     name: str
@@ -31,6 +38,7 @@ class Preset(Struct, frozen=True, kw_only=True):
     key_header: str = "Authorization"
     key_prefix: str = BEARER  # in front of the key
     path: str = ""  # "": the dialect's own
+    other_root: str = ""
     models_path: str = "/models"  # where it lists its models; like `path`
     max_tokens_field: MaxTokensField = "max_tokens"
     refuses: tuple[Parameter, ...] = ()  # that it is never sent
@@ -67,6 +75,7 @@ _ROWS = (
         key_header="api-key",
         key_prefix="",
         path="/openai/deployments/{model}/chat/completions?api-version={api_version}",
+        other_root="/openai/v1",
         models_path="/openai/models?api-version={api_version}",  # not of the deployments, which a key cannot list
         max_tokens_field="max_completion_tokens",
         api_key_env="AZURE_OPENAI_API_KEY",
@@ -89,7 +98,8 @@ _ROWS = (
         name="groq",
         base_url="https://api.groq.com/openai/v1",
         max_tokens_field="max_completion_tokens",
-        refuses=("logprobs", "top_logprobs", "logit_bias", "name"),  # answered with a 400
+        # answered with a 400; the last two: "unsupported" by its page on Responses
+        refuses=("logprobs", "top_logprobs", "logit_bias", "name", "encrypted_reasoning", "truncation"),
         prefill=True,
         api_key_env="GROQ_API_KEY",
         source="https://console.groq.com/docs/openai",
@@ -166,15 +176,21 @@ PRESETS: dict[str, Preset] = {row.name: row for row in _ROWS}
 def row(told: Target) -> Preset:
     """The row of a target: its preset's, or a plain one made from its dialect and host.
 
-    In another dialect than the preset's the path is that dialect's own.
+    In another dialect than the preset's the path is that dialect's own, behind the preset's `other_root`.
     """
     if told.preset is None:
         return _plain(told)
     preset = PRESETS[told.preset]
     if told.dialect == preset.dialect:
         return preset
-    usage = _usage(told.dialect)
-    return msgspec.structs.replace(preset, dialect=told.dialect, path="", models_path="/models", stream_usage=usage)
+    root = "" if urlsplit(told.base_url).path.strip("/") else preset.other_root
+    return msgspec.structs.replace(
+        preset,
+        dialect=told.dialect,
+        path=root and root + PATHS[told.dialect],
+        models_path=f"{root}/models",
+        stream_usage=_usage(told.dialect),
+    )
 
 
 def key_headers(preset: Preset, key: str | None) -> dict[str, str]:

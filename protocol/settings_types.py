@@ -115,6 +115,14 @@ class TelemetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     extras: tuple[Words, ...] = ()  # names in a turn's extra bodies whose values go on its trace
 
 
+class ResponsesSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept of responses, so that a conversation can go on from one."""
+
+    max_age_s: Count = 86_400
+    max_response_bytes: Count = 1_000_000  # with all that led to it; a larger one is not kept
+    max_bytes: Count = 1 << 30  # of all of them
+
+
 class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The short form of one model, `upstream`, and its one target."""
 
@@ -203,6 +211,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     breaker: BreakerSettings = BreakerSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     hooks: HooksSettings = HooksSettings()
+    responses: ResponsesSettings = ResponsesSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     local: LocalSettings = LocalSettings()
     models: dict[str, Model] = field(default_factory=dict)  # the built-in ones included

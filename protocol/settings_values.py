@@ -55,7 +55,7 @@ Price = Annotated[float, Meta(ge=0, le=1e9, description="a price per million tok
 Number = Annotated[int, Meta(ge=0, le=2**20, description="a whole number, at least 0")]
 Dialect = Literal["chat-completions", "responses", "messages"]
 MaxTokensField = Literal["max_tokens", "max_completion_tokens"]
-Parameter = Literal[  # by its name in a chat completion; `name` is a message's
+Parameter = Literal[  # by its name in a chat completion, the last three by a sampling's; `name` is a message's
     "temperature",
     "top_p",
     "presence_penalty",
@@ -75,4 +75,7 @@ Parameter = Literal[  # by its name in a chat completion; `name` is a message's
     "stream_options",
     "user",
     "name",
+    "reasoning_summary",
+    "encrypted_reasoning",
+    "truncation",
 ]

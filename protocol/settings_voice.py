@@ -13,7 +13,7 @@ from protocol.settings_types import Model, Settings
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*")
-OF_PATHS = ("chat", "models", "v1")  # what follows `/p/` in a path that names no profile
+OF_PATHS = ("chat", "models", "responses", "v1")  # what follows `/p/` in a path that names no profile
 BY_LANGUAGE = ("fillers", "sentences")
 DOTS = (".", "…")
 DEFAULT_TENANT = "default"  # of an edge without keys

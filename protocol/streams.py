@@ -30,6 +30,8 @@ CALLS_MAX_AGE_S = 3600
 CALLS_MAX_BYTES = 64 << 20  # the newest calls: a record has a few kilobytes
 
 STREAM_NOT_FOUND, STREAM_IN_USE, CONSUMER_NOT_FOUND, MAXIMUM_MESSAGES = 10059, 10058, 10014, 10077
+WRONG_LAST_SEQUENCE = (10071, 10164)
+ONLY_THE_FIRST = {"Nats-Expected-Last-Subject-Sequence": "0"}  # of its subject: where there is one, it is `taken`
 CONSUMER_NOT_ALONE = 10099  # a work queue has one consumer
 _NS = 1_000_000_000
 
@@ -53,6 +55,13 @@ class HookLimits(Struct, frozen=True):
     window_s: float
 
 
+class ResponseLimits(Struct, frozen=True):
+    """Bounds of what is kept of responses; old ones make room for new ones."""
+
+    max_age_s: int
+    max_bytes: int
+
+
 class StreamError(Exception):
     """JetStream refuses what we need; the text says what it answered."""
 
@@ -62,10 +71,11 @@ class StreamError(Exception):
 
 
 class PubAck(Struct, frozen=True):
-    """The answer to a publish: `full` and `duplicate` are no errors of ours, `error` is."""
+    """The answer to a publish: `full`, `duplicate` and `taken` are no errors of ours, `error` is."""
 
     duplicate: bool = False
     full: bool = False
+    taken: bool = False
     error: str | None = None
 
 
@@ -87,6 +97,8 @@ def parse_pub_ack(data: bytes) -> PubAck:
     ack = _pub_ack.decode(data)
     if ack.error is None:
         return PubAck(duplicate=ack.duplicate)
+    if ack.error.err_code in WRONG_LAST_SEQUENCE:
+        return PubAck(taken=True)
     # One code for every refusal by the store: only its text tells full from broken.
     full = ack.error.err_code == MAXIMUM_MESSAGES and "maximum" in ack.error.description
     return PubAck(full=full, error=None if full else ack.error.description)
@@ -179,6 +191,30 @@ def calls_config(subjects: Subjects) -> dict[str, Any]:
     }
 
 
+def responses_config(subjects: Subjects, limits: ResponseLimits) -> dict[str, Any]:
+    """The bucket of stored responses. Each has all that led to it, so they are much alike: compressed.
+
+    Source: NATS architecture decision record 8, key-value buckets.
+    """
+    return {
+        "name": subjects.responses_stream,
+        "subjects": [f"$KV.{subjects.responses}.>"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "old",
+        "compression": "s2",
+        "max_msgs_per_subject": 1,
+        "max_age": limits.max_age_s * _NS,
+        "max_bytes": limits.max_bytes,
+        "duplicate_window": min(DUPLICATE_WINDOW_S, limits.max_age_s) * _NS,
+        "allow_direct": True,
+        "allow_rollup_hdrs": True,
+        "deny_delete": True,
+        "num_replicas": 1,
+        "metadata": {_SCHEMA_KEY: str(SCHEMA)},
+    }
+
+
 def hooks_config(subjects: Subjects, limits: HookLimits) -> dict[str, Any]:
     """The stream of what platforms send after calls. A signature from the far end of the window is good for twice its
     length, and its body may be slow to come: for so long it is known again.
@@ -249,6 +285,11 @@ class Streams:
         """Make sure of the bucket of calls. Raises as `jobs`."""
         info = await self._in_memory(self._subjects.calls_stream, replace_leaderless=replace_leaderless)
         await self._make(info, calls_config(self._subjects))
+
+    async def responses(self, limits: ResponseLimits) -> None:
+        """Make sure of the bucket of stored responses. Raises as `jobs`."""
+        info = await self._info(self._subjects.responses_stream)
+        await self._make(info, responses_config(self._subjects, limits))
 
     async def hooks(self, limits: HookLimits) -> None:
         """Make sure of the stream of what comes after calls. Raises as `jobs`."""

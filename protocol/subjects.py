@@ -33,6 +33,8 @@ class Subjects:
         self.all_turns = f"{self.root}.turn.>"
         self.calls = f"{self._stream_root}_CALLS"  # a key-value bucket
         self.calls_stream = f"KV_{self.calls}"
+        self.responses = f"{self._stream_root}_RESPONSES"  # a key-value bucket
+        self.responses_stream = f"KV_{self.responses}"
         self.hooks = f"{self._stream_root}_WEBHOOKS"
         self.all_hooks = f"{self.root}.hook.>"
 
@@ -107,6 +109,18 @@ class Subjects:
     def call_answer(self, edge_id: str, number: int | str) -> str:
         """Where JetStream answers an edge that reads such a record."""
         return f"{self.root}.edge.{edge_id}.call.{number}"
+
+    def response(self, tenant: str, response_id: str) -> str:
+        """A stored response. The id may be a caller's text: its digest stands for it."""
+        return f"$KV.{self.responses}.{tenant}.{_digest(response_id)}"
+
+    def responses_of(self, tenant: str) -> str:
+        """All stored responses of one tenant."""
+        return f"$KV.{self.responses}.{tenant}.*"
+
+    def response_cancel(self) -> str:
+        """Edge -> every edge: whoever answers this response now is to end it. The answer comes to the reply subject."""
+        return f"{self.root}.response.cancel"
 
     def hook(self, platform: str, conversation_id: str) -> str:
         """What a platform sends after a call. The id is a caller's text: its digest stands for it."""

@@ -5,8 +5,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.broker.nats_server import NatsServer
+
+settings.register_profile("unhurried", deadline=None)  # a machine may be busy: no test asserts speed
+settings.load_profile("unhurried")
 
 StartNats = Callable[..., NatsServer]
 

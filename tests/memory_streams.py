@@ -17,6 +17,7 @@ from tests.virtual_time import Simulation
 
 NS = 1e9
 STREAM_NOT_FOUND, STREAM_IN_USE, CONSUMER_NOT_FOUND, CONSUMER_NOT_ALONE, MAXIMUM = 10059, 10058, 10014, 10099, 10077
+WRONG_LAST_SEQUENCE = 10071
 API = "$JS.API."
 ACKS = "$JS.ACK."
 DIRECT_GET = f"{API}DIRECT.GET."
@@ -126,6 +127,11 @@ class JetStream:
             size = sum(len(kept.data) for kept in stream.messages.values()) + len(message.data)
             if 0 < config.get("max_bytes", -1) < size:
                 raise Refusal(MAXIMUM, "maximum bytes exceeded", 503)
+        expected = headers.get("Nats-Expected-Last-Subject-Sequence")
+        if expected is not None:
+            last = max((seq for seq, kept in stream.messages.items() if kept.subject == message.subject), default=0)
+            if last != int(expected):
+                raise Refusal(WRONG_LAST_SEQUENCE, f"wrong last sequence: {last}")
         if config.get("max_msgs_per_subject") == 1:
             for seq in [seq for seq, kept in stream.messages.items() if kept.subject == message.subject]:
                 del stream.messages[seq]

@@ -1,4 +1,5 @@
-"""The command line: `trunkline up`, `edge`, `worker`, `check`, `talk`, `top`, `turns`, `calls`, `schema`.
+"""The command line: `trunkline up`, `edge`, `worker`, `check`, `talk`, `top`, `turns`, `calls`, `responses`,
+`schema`.
 
 Options are the settings of the same name: they go over the environment, and what is wrong with one is said in the same
 words. Exit codes: 0 drained, 1 unexpected, 2 usage or configuration, 3 NATS unreachable, 4 a drain ran out, 130 the
@@ -327,6 +328,63 @@ def calls_show_command(
     begins = None if since is None else wanted.since(since)
     order = Order(tenant=tenant, since=begins, as_json=as_json)
     return show(load(_environ(TRUNKLINE_CONFIG=config)), order, call_id, transcript=transcript)
+
+
+@cli.group("responses")
+def responses_group() -> None:
+    """The responses that the line keeps, so that a conversation can go on from one."""
+
+
+_tenant = click.option("--tenant", type=SAID, metavar="NAME", help="Whose API key it was.")
+_lines_of_json = click.option("--json", "as_json", is_flag=True, help="JSON, nothing else.")
+
+
+@responses_group.command("ls")
+@click.option("-n", "--last", type=COUNT, default=20, show_default=True, help="At most so many, the newest.")
+@_tenant
+@_lines_of_json
+@_config
+def responses_ls_command(last: int, tenant: str | None, as_json: bool, config: str | None) -> int:
+    """List the newest responses, newest first."""
+    from trunkline.responses.command import ls
+
+    return ls(load(_environ(TRUNKLINE_CONFIG=config)), last=last, tenant=tenant, as_json=as_json)
+
+
+@responses_group.command("show")
+@click.argument("response_id", metavar="ID")
+@_tenant
+@_lines_of_json
+@_config
+def responses_show_command(response_id: str, tenant: str | None, as_json: bool, config: str | None) -> int:
+    """Show one response: what led to it, and what it says. --json is the record as it is stored."""
+    from trunkline.responses.command import show
+
+    return show(load(_environ(TRUNKLINE_CONFIG=config)), response_id, tenant=tenant, as_json=as_json)
+
+
+@responses_group.command("rm")
+@click.argument("response_ids", metavar="ID…", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All of --tenant NAME.")
+@click.option("--older-than", type=SAID, metavar="WHEN", help="All that were stored so long ago (10m, 2h, 7d).")
+@_tenant
+@_config
+def responses_rm_command(
+    response_ids: tuple[str, ...], every: bool, older_than: str | None, tenant: str | None, config: str | None
+) -> int:
+    """Remove responses: no conversation goes on from them any more."""
+    from trunkline.responses.command import remove, remove_all
+    from trunkline.turns import wanted
+
+    if sum((bool(response_ids), every, older_than is not None)) != 1:
+        raise click.UsageError("give ids, or --all with --tenant, or --older-than: one of them")
+    if every and tenant is None:
+        raise click.UsageError("--all goes with --tenant: it says whose")
+    settings = load(_environ(TRUNKLINE_CONFIG=config))
+    if response_ids:
+        return remove(settings, response_ids, tenant=tenant)
+    before = wanted.Since(ago_s=wanted.duration_s(older_than, flag="--older-than")) if older_than else None
+    return remove_all(settings, tenant=tenant, before=before)
 
 
 @cli.command("talk")

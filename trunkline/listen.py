@@ -1,6 +1,7 @@
-"""What a line says of itself on NATS, for those who look on: `check`, `talk`, `top`, `turns`, `calls`.
+"""What a line says of itself on NATS, for those who look on: `check`, `talk`, `top`, `turns`, `calls`, `responses`.
 
-Only reads: no stream or consumer is made, changed or deleted, and nothing is published but questions to JetStream.
+Only reads: no stream or consumer is made, changed or deleted, and nothing is published but questions to JetStream. What
+`responses rm` asks of it removes messages.
 """
 
 import asyncio
@@ -73,10 +74,13 @@ class StreamInfo(Struct, frozen=True):
         return max(1, self.state.first_seq)
 
 
-class _Stored(Struct, frozen=True):
+class Stored(Struct, frozen=True):
+    """One message of a stream; `time`: when it was stored, on the server's clock."""
+
     time: datetime
     data: bytes = b""
     seq: int = 0
+    subject: str = ""
 
 
 class KeptRecord(NamedTuple):
@@ -87,7 +91,7 @@ class KeptRecord(NamedTuple):
 
 
 class _StoredAnswer(Struct, frozen=True):
-    message: _Stored
+    message: Stored
 
 
 @asynccontextmanager
@@ -178,7 +182,7 @@ class Listener:
         """The records that the stream still keeps under these numbers, with their amendments; asked for side by side.
         Raises as `records`.
         """
-        stored = await asyncio.gather(*(self._stored({"seq": number}) for number in numbers))
+        stored = await asyncio.gather(*(self.stored(self.subjects.turns, {"seq": number}) for number in numbers))
         found = [record for one in stored if one and (record := _record(one))]
         return await asyncio.gather(*map(self._amended, found))
 
@@ -187,7 +191,8 @@ class Listener:
         record = kept.record
         if record.call_id is None or record.profile == PLAIN:  # these have none
             return kept
-        stored = await self._stored({"last_by_subj": self.subjects.heard(record.tenant, record.id)})
+        which = {"last_by_subj": self.subjects.heard(record.tenant, record.id)}
+        stored = await self.stored(self.subjects.turns, which)
         heard = _heard(stored) if stored else None
         return kept._replace(record=replace(record, heard=heard)) if heard else kept
 
@@ -195,7 +200,7 @@ class Listener:
         """All that a stream keeps under one subject, oldest first; a stream that is not there keeps nothing. Raises one
         of `UNANSWERED`.
         """
-        found: list[_Stored] = []
+        found: list[Stored] = []
         while True:
             where = {"seq": found[-1].seq + 1 if found else 1, "next_by_subj": subject}
             try:
@@ -234,6 +239,16 @@ class Listener:
                 return None
             raise
 
+    async def stored(self, stream: str, which: dict[str, Any]) -> Stored | None:
+        """One message of a stream; None: it keeps none such. Raises one of `UNANSWERED`."""
+        try:
+            said = await self.ask(f"STREAM.MSG.GET.{stream}", which)
+        except StreamError as error:
+            if error.code == MESSAGE_NOT_FOUND:
+                return None  # removed since we looked
+            raise
+        return msgspec.convert(said, _StoredAnswer).message
+
     async def consumers(self, stream: str) -> list[dict[str, Any]]:
         """The settings of a stream's consumers: those of the first 256, and ours have one. Raises as `stream`."""
         said = await self.ask(f"CONSUMER.LIST.{stream}")
@@ -258,16 +273,6 @@ class Listener:
             if not page or len(found) >= said.get("total", 0):
                 return found
 
-    async def _stored(self, which: dict[str, Any]) -> _Stored | None:
-        """One message of the stream of turns."""
-        try:
-            said = await self.ask(f"STREAM.MSG.GET.{self.subjects.turns}", which)
-        except StreamError as error:
-            if error.code == MESSAGE_NOT_FOUND:
-                return None  # removed since we looked
-            raise
-        return msgspec.convert(said, _StoredAnswer).message
-
 
 def _decoded(decode: Callable[[bytes], Any], arrived: Arrived) -> Any:
     """What arrived; None: it is none of ours, or of a version that we do not know."""
@@ -278,14 +283,14 @@ def _decoded(decode: Callable[[bytes], Any], arrived: Arrived) -> Any:
         return None
 
 
-def _heard(stored: _Stored) -> Heard | None:
+def _heard(stored: Stored) -> Heard | None:
     try:
         return codec.decode_heard(stored.data)
     except codec.DecodeError:
         return None
 
 
-def _record(stored: _Stored) -> KeptRecord | None:
+def _record(stored: Stored) -> KeptRecord | None:
     try:
         return KeptRecord(stored.time, codec.decode_record(stored.data))
     except codec.DecodeError:

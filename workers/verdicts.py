@@ -19,7 +19,7 @@ from protocol.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
-from workers.targets.upstream_errors import LimitTooLow
+from workers.targets.upstream_errors import LimitTooLow, SealRefused
 
 
 class Verdict(NamedTuple):
@@ -45,6 +45,7 @@ VERDICTS: dict[type[ServiceError], Verdict] = {
     ContextTooLong: Verdict(next=True, counts=False, telling=4),
     LimitTooLow: Verdict(next=False, counts=False, telling=5),
     UpstreamRefused: Verdict(next=False, counts=False, telling=5),
+    SealRefused: Verdict(next=True, counts=False, telling=5),  # though it was shown none: it is about this target
 }
 """From what nobody could do anything about, over what time heals, to what the caller can change."""
 

@@ -1,4 +1,4 @@
-"""What must hold when processes die, freeze, drain or overflow: ten drills on real processes, with figures.
+"""What must hold when processes die, freeze, drain or overflow: twelve drills on real processes, with figures.
 
 Every drill runs many times, the moment of its signal swept over the turn. Outcome and order are judged in
 `bench.verdict`, speed against the targets of the figures. `tests/broker` holds the outcomes with a few moments each.
@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from bench.drills import churn, drain, edge_lost, hang_up, nats_away, queue_full, worker_lost
+from bench.drills import churn, drain, edge_lost, hang_up, nats_away, queue_full, state_kept, store_lost, worker_lost
 from bench.drills.nats_away import Absence
 from bench.drills.scene import a_line, an_up_line
 from bench.drills.stage import State, sweep
@@ -98,6 +98,18 @@ async def _workers_killed_under_load(report: Report, runs: int) -> None:
         report.add(await churn.under_load(stage, line.kill_worker, rate=LOAD_PER_S, kills=runs))
 
 
+async def _everything_killed_between_turns(report: Report, runs: int) -> None:
+    async with a_line(report, edges=2) as (stage, line):
+        for _ in range(-(-runs // 10)):
+            report.add(await state_kept.lose_everything(stage, line))
+
+
+async def _nats_killed_while_responses_are_stored(report: Report, runs: int) -> None:
+    """One run with many kills."""
+    async with a_line(report, edges=2) as (stage, line):
+        report.add(await store_lost.under_writes(stage, line, kills=max(store_lost.KILLS, runs // 2)))
+
+
 class Drill(NamedTuple):
     """What it is called, what it measures, and how it fills a report with at least so many runs."""
 
@@ -123,6 +135,8 @@ DRILLS: dict[int, Drill] = {
     8: Drill("SIGTERM to both tiers under load", drain.figures(), _both_tiers_drain),
     9: Drill("queue full", queue_full.figures(), _queue_full),
     10: Drill("one worker of four SIGKILLed every second", churn.figures(), _workers_killed_under_load),
+    11: Drill("everything SIGKILLed between two turns", state_kept.figures(), _everything_killed_between_turns),
+    12: Drill("NATS SIGKILL while responses are stored", store_lost.figures(), _nats_killed_while_responses_are_stored),
 }
 
 

@@ -6,13 +6,14 @@ import secrets
 import time
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from bench import verdict
 from bench.client import Answer, Call
 from bench.line import Upstream, pools
 from bench.orders import Generation
 from bench.polling import until
+from bench.response_call import ResponseCall
 from bench.witness import Witness
 from protocol.messages import TurnRecord
 
@@ -37,6 +38,9 @@ TOOL = {
         "parameters": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
     },
 }
+
+
+CallT = TypeVar("CallT", bound=Call)
 
 
 class State(Enum):
@@ -73,6 +77,14 @@ class Turn(NamedTuple):
         return self.call.answer
 
 
+class Reply(NamedTuple):
+    """The same of the Responses API: `call` is the turn's own."""
+
+    turn: Turn
+    call: ResponseCall
+    words: int  # of its input
+
+
 class Standing(Protocol):
     """What a stage needs of a line."""
 
@@ -105,15 +117,31 @@ class Stage:
         Raises:
             OSError: the edge takes no connection.
         """
-        tag, trace_id = next(self._tags), secrets.token_hex(16)
+        tag = next(self._tags)
         message = {"role": "user", "content": f"#{tag} {orders}"}
         request = {"model": "upstream", "stream": True, "messages": [message], **body}
+        call, trace_id = await self._place(Call, f"{self._line.edge_urls[edge]}/v1/chat/completions", request)
+        return Turn(tag, trace_id, call)
+
+    async def reply(self, orders: str = SPEECH, *, edge: int = 0, **body: Any) -> Reply:
+        """Begin one turn of the Responses API. Parameters and errors as with `turn`."""
+        tag = next(self._tags)
+        said = f"#{tag} {orders}"
+        request = {"model": "upstream", "stream": True, "input": said, **body}
+        call, trace_id = await self._place(ResponseCall, self.responses_url(edge), request)
+        return Reply(Turn(tag, trace_id, call), call, len(said.split()))
+
+    def responses_url(self, edge: int = 0) -> str:
+        """Where an edge makes responses, and, below it, shows them."""
+        return f"{self._line.edge_urls[edge]}/v1/responses"
+
+    async def _place(self, kind: type[CallT], url: str, request: dict[str, Any]) -> tuple[CallT, str]:
+        trace_id = secrets.token_hex(16)
         headers = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
-        url = f"{self._line.edge_urls[edge]}/v1/chat/completions"
-        call = await Call.place(url, request, headers=headers)
+        call = await kind.place(url, request, headers=headers)
         self._calls.append(call)
         self._traces.add(trace_id)
-        return Turn(tag, trace_id, call)
+        return call, trace_id
 
     async def turns(self, count: int, orders: str = SPEECH, *, edge: int = 0, **body: Any) -> list[Turn]:
         """Begin several at once."""

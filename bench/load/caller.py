@@ -7,7 +7,7 @@ from typing import cast
 
 from bench.load import words
 from bench.load.hearing import Hearing
-from bench.load.rounds import Heard, spread
+from bench.load.rounds import Api, Heard, spread
 
 EXAMPLES = 5
 
@@ -68,8 +68,9 @@ class Tally:
 class Caller(asyncio.Protocol):
     """One connection, kept over many turns."""
 
-    def __init__(self, tally: Tally, first_s: float) -> None:
+    def __init__(self, tally: Tally, first_s: float, api: Api = "chat") -> None:
         self._tally = tally
+        self._api = api
         self._first_s = first_s  # the wait that was ordered is not counted
         self._transport: asyncio.Transport
         self._hearing: Hearing | None = None
@@ -115,7 +116,7 @@ class Caller(asyncio.Protocol):
 
     async def turn(self, request: bytes, width: int, timeout_s: float) -> Hearing:
         """Send one request and hear its answer to the end, whatever that is."""
-        hearing = self._hearing = Hearing(self._content, width)
+        hearing = self._hearing = Hearing(self._content, width, self._api)
         self._ended = asyncio.get_running_loop().create_future()
         self._waits = True
         self._heard_at = time.monotonic()

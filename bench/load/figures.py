@@ -11,6 +11,9 @@ from bench.load.rig import Taken
 from bench.load.scenarios import Scenario, Target
 
 DIRECT, LINE, AGAINST = "direct", "line", "against"
+CHAT, UNSTORED = "chat", "unstored"
+"""What a scenario with responses has beside them, on the same line."""
+
 GATEWAY = "gateway"
 TIERS = ("edge", "worker", "nats")
 Figures = dict[str, float]
@@ -19,12 +22,18 @@ KINDS: dict[str, tuple[str, str]] = {  # figure -> what it is called, and how it
     "first_p50_ms": ("first content p50", "{:.2f} ms"),
     "first_p95_ms": ("first content p95", "{:.2f} ms"),
     "first_p99_ms": ("first content p99", "{:.2f} ms"),
+    "chat_first_p50_ms": ("first content p50, chat", "{:.2f} ms"),
+    "unstored_first_p50_ms": ("first content p50, not stored", "{:.2f} ms"),
+    "first_of_unstored_ms": ("first content p50, more than not stored", "{:+.2f} ms"),
     "gap_p99_ms": ("gap between tokens p99", "{:.2f} ms"),
     "tokens_per_s": ("tokens/s", "{:,.0f}"),
     "rate_held": ("tokens/s, share of what was asked for", "{:.1%}"),
     "streams_per_s": ("streams/s", "{:,.1f}"),
     "share_of_direct": ("streams/s, share of direct", "{:.1%}"),
     "cpu_us_per_token": ("CPU per token", "{:.1f} µs"),
+    "chat_cpu_us_per_token": ("CPU per token, chat", "{:.1f} µs"),
+    "unstored_cpu_us_per_token": ("CPU per token, not stored", "{:.1f} µs"),
+    "cpu_of_chat": ("CPU per token, as a multiple of chat's", "{:.3f}"),
     "cpu_edge_us": ("  of it edge", "{:.1f} µs"),
     "cpu_worker_us": ("  of it worker", "{:.1f} µs"),
     "cpu_nats_us": ("  of it NATS", "{:.1f} µs"),
@@ -87,6 +96,17 @@ def _memory(taken: Taken) -> Figures:
     return figures
 
 
+def _beside(stored: Figures, chat: Figures, unstored: Figures) -> Figures:
+    """What responses cost more than chat, and storing them more than not doing so; what went wrong, of all of them."""
+    cpu, first = "cpu_us_per_token", "first_p50_ms"
+    figures = {
+        f"{name}_{key}": side[key] for name, side in ((CHAT, chat), (UNSTORED, unstored)) for key in (cpu, first)
+    }
+    figures["cpu_of_chat"] = stored[cpu] / chat[cpu]
+    figures["first_of_unstored_ms"] = stored[first] - unstored[first]
+    return figures | {"bad": stored["bad"] + chat["bad"] + unstored["bad"]}
+
+
 class Run(Struct):
     """The figures of every side in one run."""
 
@@ -100,6 +120,8 @@ class Run(Struct):
         direct = self.sides.get(DIRECT, {}).get("streams_per_s")
         if side != DIRECT and direct and not scenario.rate:
             self.sides[side]["share_of_direct"] = self.sides[side]["streams_per_s"] / direct
+        if scenario.beside_chat and side == LINE:
+            self.sides[side] |= _beside(self.sides[side], self.sides[CHAT], self.sides[UNSTORED])
 
     def value(self, side: str, figure: str) -> float | None:
         """None: not measured, or on a machine too busy for it to say anything."""

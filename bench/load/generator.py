@@ -19,7 +19,7 @@ import uvloop
 
 from bench.load import words
 from bench.load.caller import Caller, Tally
-from bench.load.rounds import Heard, Round
+from bench.load.rounds import Api, Heard, Round
 
 PATIENCE_S = 30.0
 """Beyond the time that a stream takes: what is silent for longer is lost."""
@@ -34,6 +34,7 @@ HOPELESS = 1000
 """Failed streams after which a round is given up."""
 
 ROUND = "BENCH_ROUND"
+PATHS: dict[Api, str] = {"chat": "/chat/completions", "responses": "/responses"}
 
 
 class Generator:
@@ -92,7 +93,7 @@ class Generator:
             caller.hang_up()
 
     def _caller(self) -> Caller:
-        return Caller(self._tally, self._round.first_ms / 1000)
+        return Caller(self._tally, self._round.first_ms / 1000, self._round.api)
 
     def _start_s(self, number: int) -> float:
         asked = self._round
@@ -131,10 +132,12 @@ class Generator:
 def request(asked: Round, tag: str, host: str, path: str) -> bytes:
     """The bytes of one request."""
     message = words.order(tag, tokens=asked.tokens, rate=asked.rate, first_ms=asked.first_ms)
-    body = orjson.dumps({"model": asked.model, "stream": True, "messages": [{"role": "user", "content": message}]})
+    said = {"role": "user", "content": message}
+    own = {"messages": [said]} if asked.api == "chat" else {"input": [said], "store": asked.store}
+    body = orjson.dumps({"model": asked.model, "stream": True, **own})
     key = f"Authorization: Bearer {asked.key}\r\n" if asked.key else ""
     head = (
-        f"POST {path.rstrip('/')}/chat/completions HTTP/1.1\r\nHost: {host}\r\n{key}"
+        f"POST {path.rstrip('/')}{PATHS[asked.api]} HTTP/1.1\r\nHost: {host}\r\n{key}"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode("latin-1") + body

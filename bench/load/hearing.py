@@ -7,9 +7,14 @@ import re
 from collections.abc import Callable
 
 from bench.http1 import headers_of
+from bench.load.rounds import Api
 
-CONTENT = re.compile(rb'"content":\s*"([^"]*)"')
+CONTENT: dict[Api, re.Pattern[bytes]] = {
+    "chat": re.compile(rb'"content":\s*"([^"]*)"'),
+    "responses": re.compile(rb'"delta":\s*"([^"]*)"'),
+}
 """The words of the upstream have no quotes and no escapes; `reasoning_content` does not match."""
+FAILURE: dict[Api, bytes] = {"chat": b'"error"', "responses": b'"response.failed"'}
 
 ERROR_BYTES = 300
 
@@ -21,9 +26,10 @@ class Hearing:
     and the moment of the read. A gateway may put several words into one event, or end one within a word.
     """
 
-    def __init__(self, on_content: Callable[[int, float], None], width: int) -> None:
+    def __init__(self, on_content: Callable[[int, float], None], width: int, api: Api = "chat") -> None:
         self._on_content = on_content
         self._width = width
+        self._words, self._failure = CONTENT[api], FAILURE[api]
         self._heard = 0  # bytes of content
         self._rest = b""  # bytes that are no whole chunk yet
         self._line = b""  # of the body, up to a line's end that is still to come
@@ -123,10 +129,9 @@ class Hearing:
         if not body.endswith(b"\n"):
             cut = body.rfind(b"\n") + 1
             body, self._line = body[:cut], body[cut:]
-        found = CONTENT.findall(body)
+        found = self._words.findall(body)
         if found:
             self.content += filter(None, found)
-        if b"[DONE]" in body:
-            self.done = True
-        elif not found and b'"error"' in body:
+        self.done |= b"[DONE]" in body
+        if self._failure in body:
             self._said = body.strip()[:ERROR_BYTES]

@@ -4,12 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 
-import msgspec
 import psutil
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bench.load import meter
-from bench.load.figures import AGAINST, DIRECT, GATEWAY, Measured, Run
+from bench.load.figures import AGAINST, CHAT, DIRECT, GATEWAY, UNSTORED, Measured, Run
 from bench.load.rig import Rig, Side, Taken
 from bench.load.rounds import Round
 from bench.load.scenarios import ARRIVALS_PER_S, Scenario
@@ -77,10 +77,15 @@ def _wait_s(scenario: Scenario) -> float:
 def _sides(base_url: str, line: Side, scenario: Scenario, gateway: Gateway | None) -> Iterator[Side]:
     if scenario.direct:
         yield Side(DIRECT, (base_url,))
+    if scenario.beside_chat:
+        yield replace(line, name=CHAT)
+        yield replace(line, name=UNSTORED, api="responses")
+        yield replace(line, api="responses", store=True)
+        return
     yield line
     if gateway and not scenario.ordinary:  # it stands before the other upstream
         groups = {GATEWAY: meter.family(gateway.pid)} if gateway.pid else {}
-        yield Side(AGAINST, (gateway.url,), gateway.model, gateway.key, groups)
+        yield Side(AGAINST, (gateway.url,), gateway.model, gateway.key, groups=groups)
 
 
 def round_of(side: Side, scenario: Scenario) -> Round:
@@ -90,6 +95,8 @@ def round_of(side: Side, scenario: Scenario) -> Round:
         urls=side.urls,
         model=side.model,
         key=side.key,
+        api=side.api,
+        store=side.store,
         streams=scenario.streams,
         tokens=scenario.tokens,
         rate=scenario.rate,
@@ -105,7 +112,7 @@ def round_of(side: Side, scenario: Scenario) -> Round:
 async def _take_waiting(rig: Rig, side: Side, scenario: Scenario) -> Taken:
     """Memory while nobody says anything, in the middle of the time in which all wait."""
     asked = round_of(side, scenario)
-    lazy = msgspec.structs.replace(asked, streams=1, first_ms=0.0, spread_s=0.0, turns=LAZY_TURNS)
+    lazy = replace(asked, streams=1, first_ms=0.0, spread_s=0.0, turns=LAZY_TURNS)
     await rig.drive(lazy).heard()
     before = meter.read(side.groups)
     psutil.cpu_percent()

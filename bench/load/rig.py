@@ -18,7 +18,7 @@ from bench.client import fetch
 from bench.drills.scene import failures_logged
 from bench.load import meter
 from bench.load.generator import PATIENCE_S, ROUND
-from bench.load.rounds import Heard, Round
+from bench.load.rounds import Api, Heard, Round
 from bench.load.upstream import Stats
 from bench.processes import Family, Process
 from bench.speech import MODEL
@@ -42,6 +42,8 @@ class Side(Struct, frozen=True):
     urls: tuple[str, ...]
     model: str = MODEL
     key: str = ""
+    api: Api = "chat"
+    store: bool = False
     groups: Groups = {}
 
 

@@ -1,10 +1,13 @@
 """What the bench and its load generator say to each other: a round to drive, and what was heard in it."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from msgspec import Struct, field
 
 from bench.report import percentile
+
+Api = Literal["chat", "responses"]
 
 
 class Round(Struct, frozen=True, kw_only=True):
@@ -17,6 +20,8 @@ class Round(Struct, frozen=True, kw_only=True):
     urls: tuple[str, ...]  # up to and with /v1; streams are dealt out to them in turn
     model: str
     key: str = ""
+    api: Api = "chat"
+    store: bool = False  # of responses: whether they are to be kept
     streams: int
     tokens: int
     rate: float = 0.0  # tokens a second of each stream; 0: as fast as they come

@@ -34,6 +34,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     wait_s: float = 0.0  # all streams wait together for that long
     runs: int = 3
     direct: bool = True  # the bare upstream is measured beside the line
+    beside_chat: bool = False  # responses, and on the same line chat, and responses that nobody keeps
     ordinary: bool = False  # the upstream is `bench.load.ordinary`
     targets: tuple[Target, ...] = ()
 
@@ -51,6 +52,9 @@ class Scenario(Struct, frozen=True, kw_only=True):
 LOSSLESS = Target("bad", "≤", 0)
 HELD = Target("rate_held", "≥", 0.95)
 """All but the pauses between two streams of one caller. A line that lags behind also costs less per token."""
+
+STATE_MS = 0.5
+"""The machine's own noise: a response is stored when its words are out, and that costs the first ones nothing."""
 
 FULL_TURNS = 100_000
 SHORT_TURNS = 10_000
@@ -98,6 +102,22 @@ SCENARIOS: dict[str, Scenario] = {
         runs=7,
         ordinary=True,
         targets=(LOSSLESS,),
+    ),
+    "responses": Scenario(
+        form="{streams:,} streams × {rate:g} tokens/s, stored responses beside chat",
+        streams=200,
+        tokens=150,
+        rate=50.0,
+        warm_up_s=4.0,
+        measure_s=10.0,
+        direct=False,
+        beside_chat=True,
+        targets=(
+            HELD,
+            Target("cpu_of_chat", "≤", 1.25),
+            Target("first_of_unstored_ms", "≤", STATE_MS),
+            LOSSLESS,
+        ),
     ),
     "waiting": Scenario(
         form="{streams:,} streams wait {wait_s:g} s together",

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from bench.load.figures import AGAINST, DIRECT, GATEWAY, LINE, Measured, Run, of_side
+from bench.load.figures import AGAINST, CHAT, DIRECT, GATEWAY, LINE, UNSTORED, Measured, Run, of_side
 from bench.load.meter import Reading
 from bench.load.rig import Taken
 from bench.load.rounds import Heard, Spread, spread
@@ -204,10 +204,24 @@ def test_a_report_is_shown_and_kept_with_the_other_gateway_beside() -> None:
     assert kept["machine"]["cores"]
 
 
+def test_responses_are_held_against_chat_and_against_those_that_nobody_keeps() -> None:
+    run = Run()
+    run.add(CHAT, line_of(), SCENARIOS["responses"])
+    run.add(UNSTORED, line_of(1.25, lost=1), SCENARIOS["responses"])
+    stored = taken(heard(1.5, wrong=2), edge=0.03, worker=0.02, nats=0.01)
+    run.add(LINE, stored, SCENARIOS["responses"])
+
+    assert run.value(LINE, "cpu_of_chat") == pytest.approx(1.2)
+    assert run.value(LINE, "first_of_unstored_ms") == pytest.approx(0.25)
+    assert run.value(LINE, "bad") == 3
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
 def test_every_target_is_of_a_figure_that_its_scenario_measures(scenario: Scenario) -> None:
     run = Run()
     run.add(DIRECT, DIRECT_ROUND, scenario)
+    for beside in (CHAT, UNSTORED):
+        run.add(beside, line_of(), scenario)
     run.add(LINE, line_of(), scenario)
 
     missing = [

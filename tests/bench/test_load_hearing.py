@@ -5,6 +5,7 @@ import pytest
 from bench.http1 import LAST_CHUNK, chunk
 from bench.load import words
 from bench.load.hearing import Hearing
+from bench.load.rounds import Api
 
 TAG, TOKENS = "s7", 3
 EVENTS_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -45,13 +46,44 @@ ANSWERS = {
 in_every_form = pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 
 
-def hear(answer: bytes, step: int) -> tuple[Hearing, list[tuple[int, float]]]:
+def hear(answer: bytes, step: int, api: Api = "chat") -> tuple[Hearing, list[tuple[int, float]]]:
     """The answer, read in pieces; the clock counts the reads."""
     told: list[tuple[int, float]] = []
-    hearing = Hearing(lambda count, now: told.append((count, now)), words.width(TAG))
+    hearing = Hearing(lambda count, now: told.append((count, now)), words.width(TAG), api)
     for number, at in enumerate(range(0, len(answer), step)):
         hearing.feed(answer[at : at + step], float(number))
     return hearing, told
+
+
+def of_response(*said: tuple[str, str]) -> bytes:
+    """Named events, by type and what is in them, and the end mark."""
+    stream = b"".join(f'event: {kind}\ndata: {{"type":"{kind}",{fields}}}\n\n'.encode() for kind, fields in said)
+    return EVENTS_HEAD + CHUNKED + chunk(stream + b"data: [DONE]\n\n") + LAST_CHUNK
+
+
+@pytest.mark.parametrize("step", [1, 3, 64, 100_000])
+def test_a_response_is_heard_by_its_deltas(step: int) -> None:
+    whole = "".join(WORDS)
+    answer = of_response(
+        ("response.created", '"response":{"error":null}'),
+        *(("response.output_text.delta", f'"delta":"{word}"') for word in WORDS),
+        ("response.output_text.done", f'"text":"{whole}"'),
+        ("response.completed", f'"response":{{"error":null,"output":[{{"text":"{whole}"}}]}}'),
+    )
+
+    hearing, _ = hear(answer, step, "responses")
+
+    assert hearing.text == words.text(TAG, TOKENS)
+    assert (hearing.done, hearing.complete, hearing.error) == (True, True, "")
+
+
+def test_a_response_that_fails_is_heard_with_its_reason() -> None:
+    answer = of_response(
+        ("response.output_text.delta", f'"delta":"{WORDS[0]}"'),
+        ("response.failed", '"response":{"error":{"code":"server_error","message":"the worker was lost"}}'),
+    )
+
+    assert "the worker was lost" in hear(answer, 40, "responses")[0].error
 
 
 @in_every_form

@@ -49,3 +49,17 @@ def test_a_report_is_shown_and_kept() -> None:
     assert "12 ms" in shown
     assert "missed" in shown
     assert json.loads(to_json([report]))["drills"][0]["figures"][0]["max"] == 12.0
+
+
+def test_counts_are_shown_without_a_unit_and_none_may_be_asked_for() -> None:
+    missing = Figure("missing", Target("max", 0), [0], counts=True)
+    report = Report(12, "a drill", [Figure("kept", values=[1000], counts=True), missing])
+    console = Console(record=True, width=160)
+
+    show([report], console)
+
+    shown = console.export_text()
+    assert "1,000" in shown
+    assert "max ≤ 0 " in shown
+    assert " ms" not in shown
+    assert not Figure("missing", Target("max", 0), [1], counts=True).met

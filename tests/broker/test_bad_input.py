@@ -22,12 +22,14 @@ from bench.line import NATS_CONF
 from edge.chat_form import ChatBody
 from tests.broker.halves import eventually
 from tests.broker.line_fixture import RealLine, real_line
-from tests.edge.test_chat_body import FAULTS, NEAR, PLACES, changed, values
+from tests.edge import test_responses_body, test_responses_body_near
+from tests.edge.near import Place, changed, places, values
+from tests.edge.test_chat_body import FAULTS, NEAR, PLACES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MAX_PAYLOAD = 512 << 10  # of this line's NATS server
-PATH = "/v1/chat/completions"
+PATH, RESPONSES = "/v1/chat/completions", "/v1/responses"
 GOOD: dict[str, Any] = {"model": "echo", "messages": [{"role": "user", "content": "one two"}]}
 HEAD = json.dumps(GOOD).encode()[:-1]
 CANARY = "canary-in-a-bad-body"
@@ -63,11 +65,13 @@ class Answer(NamedTuple):
     body: bytes
 
 
-async def send(web: aiohttp.ClientSession, data: Any, headers: Mapping[str, str] | None = None) -> Answer:
+async def send(
+    web: aiohttp.ClientSession, data: Any, headers: Mapping[str, str] | None = None, path: str = PATH
+) -> Answer:
     """One request, as it is. What is refused is told by the contract's object, and quotes nothing."""
     body_of = io.BytesIO(data) if isinstance(data, bytes) else data  # aiohttp warns of long bytes
     headers = {"Content-Type": "application/json", **(headers or {})}
-    async with web.post(PATH, data=body_of, headers=headers) as answer:
+    async with web.post(path, data=body_of, headers=headers) as answer:
         body = await answer.read()
         if answer.status < 400:
             return Answer(answer.status, {}, body)
@@ -246,9 +250,10 @@ async def test_a_huge_whole_number_is_out_of_range(web: aiohttp.ClientSession) -
 
 
 async def test_every_known_fault_gets_the_same_answer_over_the_wire(web: aiohttp.ClientSession) -> None:
-    for data, code, param in FAULTS:
-        answer = await send(web, data)
-        assert (answer.status, answer.error["code"], answer.error["param"]) == (400, code, param)
+    for path, faults in ((PATH, FAULTS), (RESPONSES, test_responses_body.FAULTS)):
+        for data, code, param in faults:
+            answer = await send(web, data, path=path)
+            assert (answer.status, answer.error["code"], answer.error["param"]) == (400, code, param)
     await a_good_turn_succeeds(web)
 
 
@@ -375,7 +380,7 @@ async def test_what_is_wrong_with_it_is_told_and_logged(
     head, _, body = answer.partition(b"\r\n\r\n")
     turn = head.lower().partition(b"x-request-id: ")[2].split(b"\r\n")[0].decode()
     assert int(head.split()[1]) == status
-    assert (b"allow: get, head, post" in head.lower()) == (status == 405)
+    assert (b"allow: delete, get, head, post" in head.lower()) == (status == 405)
     assert told in json.loads(body)["error"]["message"]
     await eventually(lambda: turn in line.logs())
 
@@ -448,8 +453,8 @@ async def test_at_the_edge_of_what_the_bus_takes_a_job_goes_through_or_is_a_413(
 fuzz = settings(deadline=None, max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 
 
-async def only_an_answer_or_a_refusal(web: aiohttp.ClientSession, data: bytes) -> None:
-    answer = await send(web, data)
+async def only_an_answer_or_a_refusal(web: aiohttp.ClientSession, data: bytes, path: str = PATH) -> None:
+    answer = await send(web, data, path=path)
     assert answer.status == 200 or 400 <= answer.status < 500
     await a_good_turn_succeeds(web)
 
@@ -461,6 +466,20 @@ async def test_json_near_a_good_body_is_answered_or_refused(
 ) -> None:
     near = {**NEAR, "stream": stream}
     await only_an_answer_or_a_refusal(web, json.dumps(changed(near, place, new)).encode())
+
+
+NEAR_RESPONSE = {**test_responses_body_near.NEAR, "previous_response_id": None}
+NEAR_RESPONSE["input"] = NEAR_RESPONSE["input"][:-1]
+"""Without what it goes on from, and what it only names: that is not there, and would be refused before all else."""
+
+
+@fuzz
+@given(place=st.sampled_from(places(NEAR_RESPONSE)), new=values | st.just(...), stream=st.booleans())
+async def test_json_near_a_request_for_a_response_is_answered_or_refused(
+    web: aiohttp.ClientSession, place: Place, new: Any, stream: bool
+) -> None:
+    near = {**NEAR_RESPONSE, "stream": stream}
+    await only_an_answer_or_a_refusal(web, json.dumps(changed(near, place, new)).encode(), RESPONSES)
 
 
 @fuzz

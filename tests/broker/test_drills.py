@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.drills import churn, drain, edge_lost, hang_up, nats_away, queue_full, worker_lost
+from bench.drills import churn, drain, edge_lost, hang_up, nats_away, queue_full, state_kept, store_lost, worker_lost
 from bench.drills.hang_up import When
 from bench.drills.nats_away import Absence
 from bench.drills.scene import failures_logged
@@ -132,3 +132,16 @@ async def test_workers_killed_one_after_the_other_fail_no_turn_before_it_is_hear
     run = await churn.one_after_the_other(stage, line, moment)
 
     assert run.violations == []
+
+
+async def test_conversations_outlive_every_process_of_the_line(stage: Stage, line: Line) -> None:
+    run = await state_kept.lose_everything(stage, line, conversations=4)
+
+    assert run.violations == []
+
+
+async def test_what_is_said_to_be_kept_is_there_though_nats_was_killed_in_a_write(stage: Stage, line: Line) -> None:
+    run = await store_lost.under_writes(stage, line, turns=24, at_once=6, kills=1)
+
+    assert run.violations == []
+    assert run.values[store_lost.MISSING] == [0]

@@ -151,6 +151,13 @@ def test_no_command_at_all_shows_what_there_is(refused: Callable[..., Typed]) ->
         ),
         (["calls", "ls", "--since", "soon"], {}, "--since 'soon' is neither a duration nor a time"),
         (["calls", "show"], {}, "`trunkline calls show --help`"),
+        (["responses", "show"], {}, "`trunkline responses show --help`"),
+        (["responses", "rm"], {}, "give ids, or --all with --tenant, or --older-than: one of them"),
+        (["responses", "rm", "resp_1", "--older-than", "1h"], {}, "or --older-than: one of them"),
+        (["responses", "rm", "--all"], {}, "--all goes with --tenant: it says whose"),
+        (["responses", "rm", "--older-than", "soon"], {}, "--older-than 'soon' is no duration"),
+        (["responses", "ls", "--tenant", "*"], {}, "--tenant '*' is no name of a key"),
+        (["responses", "rm", "--all", "--tenant", ">"], {}, "--tenant '>' is no name of a key"),
         (["up"], {"TRUNKLINE_ADMIN__PORT": "9999"}, "unset TRUNKLINE_ADMIN__PORT, or set it to 0"),
         (["edge", "--processes", "2"], {"TRUNKLINE_ADMIN__PORT": "9999"}, "unset TRUNKLINE_ADMIN__PORT"),
         (

@@ -71,7 +71,7 @@ async def test_a_line_that_runs_well_is_fine_from_end_to_end(terminal: Terminal)
     living = [row["text"] for row in checked.rows("workers") if not row["name"].startswith("http")]
     assert len(living) == 2
     assert re.fullmatch(r"pool default; 256 of 256 slots free; configuration [0-9a-f]{12}; Trunkline \S+", living[0])
-    assert [row["name"] for row in checked.rows("streams")] == ["JOBS_default", "TURNS", "CALLS"]
+    assert [row["name"] for row in checked.rows("streams")] == ["JOBS_default", "TURNS", "CALLS", "RESPONSES"]
     assert checked.row("clock", "NATS")["level"] == "ok"
     assert said["nats"].removeprefix("nats://") in checked.row("nats", "server")["text"]
 
@@ -97,6 +97,7 @@ async def test_looking_changes_nothing(terminal: Terminal, nats_server: NatsServ
         "there is no stream untouched_1_JOBS_default yet",
         "there is no stream untouched_1_TURNS yet",
         "there is no stream KV_untouched_1_CALLS yet",
+        "there is no stream KV_untouched_1_RESPONSES yet",
     ]
     assert first.wrong() == second.wrong()
     assert not (terminal.directory / ".trunkline").exists()

@@ -16,10 +16,12 @@ from protocol.streams import (
     TURNS_MAX_BYTES,
     HookLimits,
     JobLimits,
+    ResponseLimits,
     calls_config,
     consumer_config,
     hooks_config,
     jobs_config,
+    responses_config,
     turns_config,
 )
 from protocol.subjects import Subjects
@@ -108,8 +110,9 @@ def test_a_stream_of_webhooks_that_is_to_be_made_must_fit_beside_the_records() -
 
     _, fits = room(hooks_bytes=100)
     _, is_short = room(hooks_bytes=101)
+    _, with_responses = room(hooks_bytes=60, responses_bytes=60)
 
-    assert levels([fits, is_short]) == ["ok", "fail"]
+    assert levels([fits, is_short, with_responses]) == ["ok", "fail", "fail"]
 
 
 # --- streams ---------------------------------------------------------------------------------------
@@ -213,6 +216,21 @@ def test_the_stream_of_webhooks_is_changed_rather_than_made_anew() -> None:
     assert differs.level == "warn"
     assert "max_age is 86400 s, not 3600 s" in differs.text
     assert "nats stream edit" in differs.cure
+
+
+def test_the_bucket_of_responses_is_changed_rather_than_made_anew() -> None:
+    limits = ResponseLimits(max_age_s=86_400, max_bytes=1 << 20)
+    info = StreamInfo(responses_config(SUBJECTS, limits), StreamState(messages=3, bytes=2048))
+
+    [fine] = streams.judge_responses(SUBJECTS, limits, info)
+    [differs] = streams.judge_responses(SUBJECTS, ResponseLimits(max_age_s=3600, max_bytes=1 << 20), info)
+    in_memory = streams.judge_responses(SUBJECTS, limits, StreamInfo({**info.config, "storage": "memory"}, info.state))
+
+    assert (fine.level, fine.text) == ("ok", "3 responses, 2 KiB")
+    assert levels(streams.judge_responses(SUBJECTS, limits, None)) == ["warn"]
+    assert (differs.level, differs.text) == ("warn", "max_age is 86400 s, not 3600 s")
+    assert "nats stream edit" in differs.cure
+    assert levels(in_memory) == ["fail"]
     assert "nats stream rm" not in differs.cure
 
 

@@ -68,7 +68,7 @@ def test_a_terminal_shows_every_finding_with_its_cure_below_it(tmp_path: Path, n
         "edges",
     ]
     assert not any("looking" in line for line in lines)
-    assert [line for line in lines if line][-1].startswith("1 failure, 3 warnings, ")
+    assert [line for line in lines if line][-1].startswith("1 failure, 4 warnings, ")
 
 
 def test_levels_have_colours_and_long_texts_stay_in_their_column() -> None:

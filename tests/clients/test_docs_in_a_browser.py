@@ -15,6 +15,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
 KEY = "sk-caller-3d"
 CHAT = "#operations-chat-createChatCompletion"
+RESPONSES = "#operations-responses-createResponse"
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -52,14 +53,14 @@ class Visit:
         await bearer.locator("button.authorize").click()
         await self.page.click("button.btn-done")
 
-    async def send(self, example: str) -> tuple[str, str]:
-        """Send one of the examples of a chat; the status and the body that the page then shows."""
-        chat = self.page.locator(CHAT)
-        if not await chat.locator(".opblock-body").count():
-            await chat.locator(".opblock-summary-control").click()
-        await chat.locator(".opblock-section-request-body select.examples-select-element").select_option(label=example)
-        await chat.locator("button.execute").click()
-        answer = chat.locator(".live-responses-table tbody")
+    async def send(self, example: str, *, operation: str = CHAT) -> tuple[str, str]:
+        """Send one of the examples of an operation; the status and the body that the page then shows."""
+        shown = self.page.locator(operation)
+        if not await shown.locator(".opblock-body").count():
+            await shown.locator(".opblock-summary-control").click()
+        await shown.locator(".opblock-section-request-body select.examples-select-element").select_option(label=example)
+        await shown.locator("button.execute").click()
+        answer = shown.locator(".live-responses-table tbody")
         body = answer.locator("pre").first
         await body.wait_for()
         return await answer.locator(".response-col_status").inner_text(), await body.inner_text()
@@ -112,6 +113,25 @@ async def test_a_stream_asked_for_from_the_page_is_shown(visit: Visit) -> None:
 
     assert status.split()[0] == "200"
     assert body.strip().endswith("data: [DONE]")
+
+
+async def test_a_response_asked_for_from_the_page_is_shown(visit: Visit) -> None:
+    await visit.authorize(KEY)
+
+    status, body = await visit.send("One body", operation=RESPONSES)
+
+    assert status.split()[0] == "200"
+    assert json.loads(body)["output"][0]["content"][0]["text"] == "Hello!"
+
+
+async def test_a_response_that_goes_on_from_none_is_refused_on_the_page(visit: Visit) -> None:
+    """The example has the place of an id, and no id."""
+    await visit.authorize(KEY)
+
+    status, body = await visit.send("What follows a response: put in its id", operation=RESPONSES)
+
+    assert status.split()[0] == "400"
+    assert json.loads(body)["error"]["code"] == "previous_response_not_found"
 
 
 async def test_without_a_key_the_page_shows_the_error(visit: Visit) -> None:

@@ -139,6 +139,75 @@ async def test_a_tool_is_called(generated: Generated) -> None:
     assert [call.function.name for call in choice.message.tool_calls] == ["get_weather"]
 
 
+async def test_a_response_is_answered_in_the_generated_types_and_gone_on_from(generated: Generated) -> None:
+    models = generated.models
+    first = await generated.ask("responses.create_response", body=models.ResponsesBody("echo", input_="one two"))
+    said = models.MessageItem(role=models.MessageItemRole.USER, content="three")
+    body = models.ResponsesBody("echo", input_=[said], previous_response_id=first.parsed.id)
+
+    second = await generated.ask("responses.create_response", body=body)
+
+    assert isinstance(second.parsed, models.ResponseObject)
+    [message] = second.parsed.output
+    assert [part.text for part in message.content] == ["three"]
+    assert second.parsed.previous_response_id == first.parsed.id
+    assert second.parsed.usage.input_tokens == 5
+    assert second.parsed.store
+
+
+async def test_a_response_calls_a_tool_and_is_given_its_result(generated: Generated) -> None:
+    models = generated.models
+    tool = models.ResponsesTool(type_="function", name="get_weather", parameters={"type": "object", "properties": {}})
+    fields = {"tools": [tool], "store": False}
+    asked = await generated.ask(
+        "responses.create_response", body=models.ResponsesBody("echo-tools", input_="How is it?", **fields)
+    )
+    [call] = asked.parsed.output
+    items = [
+        models.MessageItem(role=models.MessageItemRole.USER, content="How is it?"),
+        models.CallItem(call.call_id, call.name, models.CallItemType.FUNCTION_CALL, arguments=call.arguments),
+        models.ResultItem(call.call_id, models.ResultItemType.FUNCTION_CALL_OUTPUT, output="Rain."),
+    ]
+
+    told = await generated.ask(
+        "responses.create_response", body=models.ResponsesBody("echo-tools", input_=items, **fields)
+    )
+
+    assert (call.name, call.arguments) == ("get_weather", "{}")
+    assert [part.text for part in told.parsed.output[0].content] == ["Rain."]
+    assert not told.parsed.store
+
+
+async def test_a_response_that_is_kept_is_read_listed_and_forgotten(generated: Generated) -> None:
+    models = generated.models
+    made = await generated.ask("responses.create_response", body=models.ResponsesBody("echo", input_="one two"))
+    id_ = made.parsed.id
+
+    read = await generated.ask("responses.get_response", id_)
+    listed = await generated.ask("responses.list_input_items", id_, order=models.ListInputItemsOrder.ASC, limit=1)
+    ended = await generated.ask("responses.cancel_response", id_)
+    gone = await generated.ask("responses.delete_response", id_)
+    again = await generated.ask("responses.get_response", id_)
+
+    assert read.parsed == ended.parsed == made.parsed
+    [item] = listed.parsed.data
+    assert item["content"] == [{"type": "input_text", "text": "one two"}]
+    assert (listed.parsed.has_more, gone.parsed.deleted) == (False, True)
+    assert again.status_code == 404
+    assert isinstance(again.parsed, models.ErrorBody)
+
+
+async def test_what_there_is_no_response_to_go_on_from_is_an_error_in_its_generated_type(generated: Generated) -> None:
+    models = generated.models
+    body = models.ResponsesBody("echo", input_="three", previous_response_id="resp_1")
+
+    answer = await generated.ask("responses.create_response", body=body)
+
+    assert answer.status_code == 400
+    assert answer.parsed.error.code == "previous_response_not_found"
+    assert answer.parsed.error.param == "previous_response_id"
+
+
 async def test_the_models_are_listed_and_described(generated: Generated) -> None:
     listed = await generated.ask("models.list_models")
     one = await generated.ask("models.get_model", "echo")

@@ -10,36 +10,16 @@ import pytest
 import pytest_asyncio
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionMessageFunctionToolCall, ChatCompletionMessageParam
-from pydantic import BaseModel
 
 from bench.polling import until
 from tests.broker.line_fixture import SETTLE_S, RealLine, user
+from tests.clients.forms import SLOW, Booking, Time, Weather
 from tests.clients.hang_up import freed_by_hanging_up, interrupted
 from tests.clients.programs.orders import TOOLS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TEXT = "one two three"
-SLOW = {"echo.rate": "20", "echo.tokens": "1000"}  # would speak for minutes
-
-
-class Weather(BaseModel):
-    """Look the weather up."""
-
-    city: str
-
-
-class Time(BaseModel):
-    """Look at the clock."""
-
-
-class Booking(BaseModel):
-    """What a caller wants."""
-
-    name: str
-    guests: int
-
-
 OFFERED = [
     openai.pydantic_function_tool(Weather, name="get_weather"),  # strict, as the client makes them
     openai.pydantic_function_tool(Time, name="get_time"),

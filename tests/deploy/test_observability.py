@@ -16,6 +16,7 @@ import workers.admin
 from bench.client import Call
 from bench.polling import until
 from edge import hooks
+from edge.response_store import KEPT, READ
 from protocol import reload
 from protocol.errors import BY_CODE
 from protocol.messages import Outcome
@@ -130,7 +131,7 @@ def test_only_outcomes_and_jobs_that_exist_are_selected() -> None:
     values = {(match.name, value) for match in matches for value in match.value.split("|")}
     jobs = {job["job_name"] for job in PROMETHEUS["scrape_configs"]}
 
-    known = {*get_args(Outcome), *reload.OUTCOMES, *get_args(hooks.Outcome), *BY_CODE}
+    known = {*get_args(Outcome), *reload.OUTCOMES, *get_args(hooks.Outcome), *KEPT, *READ, *BY_CODE}
     assert {value for name, value in values if name == "outcome"} <= known
     assert {value for name, value in values if name == "job"} <= jobs
 

@@ -10,7 +10,7 @@ from edge.chat import ChatAnswer
 from edge.endings import Ending
 from edge.turn import Turn
 from protocol.errors import UpstreamError
-from protocol.messages import Finished, Text, ToolCall, Usage
+from protocol.messages import Finished, Reasoning, Text, ToolCall, Usage
 
 Steps = Callable[[StreamAnswer], Awaitable[None]]
 
@@ -46,7 +46,7 @@ async def test_all_that_waits_for_the_end_leaves_with_it_in_order(aiohttp_client
 async def test_an_answer_may_begin_and_end_with_a_call_of_ours(aiohttp_client: AiohttpClient) -> None:
     async def steps(answer: StreamAnswer) -> None:
         await answer.say([ToolCall(0, "call_1", "skip_turn", "{}")], ends=True)
-        await answer.close("", Usage())
+        await answer.finish(Finished("stop"), Usage())
 
     status, body, _ = await body_of(aiohttp_client, steps)
 
@@ -60,3 +60,26 @@ async def test_a_status_tells_a_platform_that_tries_again_to_do_so(aiohttp_clien
 
     assert (await body_of(aiohttp_client, steps))[::2] == (502, False)
     assert (await body_of(aiohttp_client, steps, Ending(retried=True)))[::2] == (503, True)
+
+
+async def test_what_the_dialect_says_nothing_of_opens_no_stream(aiohttp_client: AiohttpClient) -> None:
+    """A failure after it is still a clean status."""
+
+    async def steps(answer: StreamAnswer) -> None:
+        assert not await answer.say([Reasoning("", encrypted="seal")], ends=False)
+        await answer.fail(UpstreamError("the target answered 500"))
+
+    status, _, _ = await body_of(aiohttp_client, steps)
+
+    assert status == 502
+
+
+async def test_the_headers_leave_with_what_opens_the_stream(aiohttp_client: AiohttpClient) -> None:
+    async def steps(answer: StreamAnswer) -> None:
+        assert await answer.say([Reasoning("", encrypted="seal"), Text("Hi")], ends=False)
+        await answer.fail(UpstreamError("the target answered 500"))
+
+    status, body, _ = await body_of(aiohttp_client, steps)
+
+    assert status == 200
+    assert body.index('"Hi"') < body.index('"error"')

@@ -195,25 +195,6 @@ def test_an_error_ends_a_stream_without_the_end_mark() -> None:
     )
 
 
-def test_a_closing_sentence_looks_like_an_answer() -> None:
-    dialect = answer()
-    written = dialect.delta(Text("Hel")) + dialect.closing(" Sorry?", usage=USAGE)
-
-    assert written == transcript(answer(), [Text("Hel"), Text(" Sorry?")])
-
-
-def test_a_closing_sentence_may_be_the_whole_answer() -> None:
-    assert answer().closing("Sorry?", usage=USAGE) == transcript(answer(), [Text("Sorry?")])
-    assert answer().closing("", usage=USAGE) == transcript(answer(), [])
-
-
-def test_after_a_tool_call_nothing_more_is_spoken() -> None:
-    dialect = answer()
-    written = dialect.delta(OSLO) + dialect.closing("Sorry?", usage=USAGE)
-
-    assert written == transcript(answer(), [OSLO])
-
-
 BODIES: dict[str, tuple[Sequence[Delta], FinishReason, str, str]] = {
     "text": (
         [Text("Hello"), Text(".")],

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge import chat_form
+from edge.asked import to_job
 from edge.body import schema_of
-from edge.chat import ChatRequest, parse, to_job
+from edge.chat import ChatRequest, parse
 from edge.errors import body_bytes, to_openai
 from edge.history import repair
 from protocol import codec
@@ -30,6 +31,7 @@ from protocol.messages import (
     Tool,
     ToolChoice,
 )
+from tests.edge.near import SECRET, Place, changed, places, values
 
 USER = {"role": "user", "content": "hello"}
 FUNCTION = {"name": "get_weather", "parameters": {"type": "object"}}
@@ -752,7 +754,6 @@ def test_an_answer_in_json_is_never_continued(kind: str, asked: OnLost, got: str
 
 # --- anything near a request -----------------------------------------------------------------------
 
-SECRET = "s3cr3t"
 NEAR: dict[str, Any] = {
     "model": "echo",
     "messages": [
@@ -778,36 +779,7 @@ NEAR: dict[str, Any] = {
     "service_tier": "auto",
 }
 
-words = st.sampled_from([SECRET, "", "user", "function", "text", "image_url", "auto", "call_1", "\x00", "é😀"])
-numbers = st.sampled_from([0, -1, 1, 3, 1.5, 1e308, 2**31, 2**63, 2**64, 10**40, -(10**40)])
-values = st.recursive(
-    st.none() | st.booleans() | numbers | words,
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["type", "text", "name", "function", "content", "role", "id", SECRET]), inner)
-    ),
-    max_leaves=6,
-)
-
-
-def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    entries: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(place for key, entry in entries for place in places(entry, (*path, key)))]
-
-
 PLACES = places(NEAR)
-
-
-def changed(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
-    """`value` with `new` at `path`, or without that entry where `new` is Ellipsis."""
-    if not path:
-        return None if new is ... else new
-    copy: Any = dict(value) if isinstance(value, dict) else list(value)
-    if len(path) == 1 and new is ...:
-        del copy[path[0]]
-    else:
-        copy[path[0]] = changed(value[path[0]], path[1:], new)
-    return copy
 
 
 def outcome(data: bytes) -> ChatRequest | ServiceError:
@@ -834,7 +806,7 @@ def test_the_example_is_a_request() -> None:
 
 @settings(deadline=None)
 @given(place=st.sampled_from(PLACES), new=values | st.just(...))
-def test_anything_near_a_request_is_a_request_or_a_service_error(place: tuple[str | int, ...], new: Any) -> None:
+def test_anything_near_a_request_is_a_request_or_a_service_error(place: Place, new: Any) -> None:
     data = json.dumps(changed(NEAR, place, new)).encode()
 
     request = read(data)
@@ -862,7 +834,7 @@ VALIDATOR = jsonschema_rs.validator_for(schema_of(chat_form.ChatBody))
 
 @settings(deadline=None)
 @given(place=st.sampled_from(PLACES), new=values | st.just(...))
-def test_the_schema_refuses_nothing_that_the_structs_accept(place: tuple[str | int, ...], new: Any) -> None:
+def test_the_schema_refuses_nothing_that_the_structs_accept(place: Place, new: Any) -> None:
     near = changed(NEAR, place, new)
     try:
         msgspec.json.decode(json.dumps(near), type=chat_form.ChatBody)

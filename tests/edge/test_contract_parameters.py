@@ -12,7 +12,8 @@ from openai.types.chat.completion_create_params import (
 )
 
 from edge import parameters
-from edge.chat import parse, to_job
+from edge.asked import to_job
+from edge.chat import parse
 from edge.chat_form import ChatBody
 from edge.errors import to_openai
 from edge.parameters import FATES, OPENAI, PLATFORMS, UNSERVED, Parameter
@@ -198,8 +199,14 @@ def test_what_is_not_served_is_a_400_that_names_it(what: str, fields: dict[str, 
         parse(body(**fields))
 
     row = UNSERVED[what]
-    error = {"message": row.message, "type": "invalid_request_error", "param": param, "code": row.error.code}
-    assert to_openai(caught.value) == (400, {"error": error})
+    status, told = to_openai(caught.value)
+    message = told["error"].pop("message")
+    assert (status, told["error"]) == (
+        400,
+        {"type": "invalid_request_error", "param": param, "code": row.error.code},
+    )
+    assert row.message in message
+    assert f"'{param}'" in message
 
 
 def test_a_part_that_is_carried_is_an_object() -> None:

@@ -26,10 +26,13 @@ TABLE = [
     ("unsupported_parameter", 400, "invalid_request_error", "unsupported_parameter"),
     ("unsupported_value", 400, "invalid_request_error", "unsupported_value"),
     ("upstream_refused", 400, "invalid_request_error", None),
+    ("previous_response_not_found", 400, "invalid_request_error", "previous_response_not_found"),
+    ("websocket_not_served", 400, "invalid_request_error", "websocket_not_served"),
     ("no_key", 401, "invalid_request_error", None),
     ("invalid_api_key", 401, "invalid_request_error", "invalid_api_key"),
     ("invalid_signature", 401, "invalid_request_error", "invalid_signature"),
     ("model_not_found", 404, "invalid_request_error", "model_not_found"),
+    ("response_not_found", 404, "invalid_request_error", None),
     ("unknown_path", 404, "invalid_request_error", None),
     ("method_not_supported", 405, "invalid_request_error", "method_not_supported"),
     ("request_timeout", 408, "invalid_request_error", "request_timeout"),
@@ -37,6 +40,7 @@ TABLE = [
     ("rate_limit_exceeded", 429, "rate_limit_error", "rate_limit_exceeded"),
     ("insufficient_quota", 429, "insufficient_quota", "insufficient_quota"),
     ("interrupted", 499, "invalid_request_error", "interrupted"),
+    ("cancelled", 499, "invalid_request_error", "cancelled"),
     ("slow_client", 499, "invalid_request_error", "slow_client"),
     ("internal", 500, "server_error", None),
     ("upstream_error", 502, "server_error", "upstream_error"),
@@ -50,6 +54,7 @@ TABLE = [
     ("no_slot", 503, "server_error", "overloaded"),
     ("not_ready", 503, "server_error", "not_ready"),
     ("not_kept", 503, "server_error", "not_kept"),
+    ("store_away", 503, "server_error", "store_away"),
     ("upstream_timeout", 504, "server_error", "upstream_timeout"),
 ]
 
@@ -106,6 +111,11 @@ CONTRACT: list[tuple[str, ServiceError, Told]] = [
         errors.UnsupportedValue("m", param="n"),
         Told(400, REQUEST, "unsupported_value", "n", False),
     ),
+    (
+        "previous_response_id unknown",
+        errors.PreviousResponseNotFound("m"),
+        Told(400, REQUEST, "previous_response_not_found", "previous_response_id", False),
+    ),
     ("no key", errors.NoKey("m"), Told(401, REQUEST, None, None, False)),
     ("wrong key", errors.InvalidKey("m"), Told(401, REQUEST, "invalid_api_key", None, False)),
     ("unknown model", errors.ModelNotFound("m"), Told(404, REQUEST, "model_not_found", "model", False)),
@@ -130,6 +140,11 @@ CONTRACT: list[tuple[str, ServiceError, Told]] = [
         "overloaded",
         errors.Overloaded("m"),
         Told(503, SERVER, "overloaded", None, False, ("Retry-After", "x-should-retry")),
+    ),
+    (
+        "stored responses cannot be read",
+        errors.StoreAway("m"),
+        Told(503, SERVER, "store_away", None, True, ("Retry-After", "x-should-retry")),
     ),
     ("upstream too slow", errors.UpstreamTimeout("m"), Told(504, SERVER, "upstream_timeout", None, True)),
 ]

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edge.history import (
     DUPLICATE_RESULT,
@@ -15,13 +16,15 @@ from edge.history import (
     RESULT_MOVED,
     repair,
 )
-from protocol.messages import ImagePart, Message, PastCall, RefusalPart, TextPart
+from protocol.messages import ImagePart, Message, PastCall, RefusalPart, TextPart, Thought
 
 SYSTEM = Message("system", "be brief")
 USER = Message("user", "hello")
 SAID = Message("assistant", "hi")
 EMPTY = Message("assistant", "")
 NOW = Message("system", "it is ten o'clock")
+THOUGHTS = (Thought("rs_1", ("hm",)), Thought("rs_2", (), "gA"))
+THOUGHT = Message("assistant", thoughts=THOUGHTS)
 
 
 def calls(*ids: str, text: str | None = None) -> Message:
@@ -57,6 +60,8 @@ PASSED: dict[str, History] = {
     "a refusal": (USER, Message("assistant", refusal="no"), USER),
     "a refusal as a part": (USER, Message("assistant", (RefusalPart("no"),)), USER),
     "a call and its result": (USER, calls("a"), result("a")),
+    "thoughts before words": (USER, replace(SAID, thoughts=THOUGHTS), USER),
+    "thoughts before a call": (USER, replace(calls("a"), thoughts=THOUGHTS), result("a")),
     "a result that is empty": (USER, calls("a"), result("a", "")),
     "a call beside text": (USER, calls("a", text="one moment"), result("a"), SAID),
     "a call beside an empty text": (USER, calls("a", text=""), result("a"), SAID),
@@ -260,6 +265,12 @@ REPAIRED: dict[str, tuple[History, History, tuple[str, ...]]] = {
         (USER, calls("a"), EMPTY, result("a")),
         (USER, calls("a"), result("a")),
         (EMPTY_MESSAGE_DROPPED,),
+    ),
+    "thoughts that nothing came of": ((USER, THOUGHT, USER), (USER, USER), (EMPTY_MESSAGE_DROPPED,)),
+    "thoughts before a call without its result": (
+        (USER, replace(calls("a"), thoughts=THOUGHTS), USER),
+        (USER, replace(calls("a"), thoughts=THOUGHTS), result("a", UNKNOWN), USER),
+        (MISSING_RESULT,),
     ),
     "all at once": (
         (result("z"), EMPTY, calls("a", "b"), USER, result("b"), result("b")),

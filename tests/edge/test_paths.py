@@ -4,7 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.paths import CHAT, MODEL, MODELS, WORDS, Place, read, shown
+from edge.paths import (
+    BASE,
+    CANCEL,
+    CHAT,
+    INPUT_ITEMS,
+    MODEL,
+    MODELS,
+    RESPONSE,
+    RESPONSES,
+    WORDS,
+    Place,
+    read,
+    shown,
+    socket_route,
+)
 
 SECRET = "sk-line/1%"
 PLACES: dict[str, Place] = {
@@ -54,10 +68,25 @@ PLACES: dict[str, Place] = {
     "/c/call-1/p/p/v1/chat/completions": Place(CHAT, call_id="call-1", profile="p"),
     "/p/v1/chat/completions": Place(CHAT),  # a platform whose variable is empty
     "/p//c/call-1/v1/chat/completions": Place(CHAT, call_id="call-1"),
+    "/v1/responses": Place(RESPONSES),
+    "/v1/responses/": Place(RESPONSES),
+    "/responses": Place(RESPONSES),
+    "/v1/v1/responses": Place(RESPONSES),
+    "/v1/responses/responses": Place(RESPONSES),
+    "/v1/responses/v1/responses": Place(RESPONSES),
+    "/v1/responses/models": Place(MODELS),
+    "/t/s3cret/p/livekit/c/call-1/v1/responses": Place(RESPONSES, "s3cret", "call-1", profile="livekit"),
+    "/c/responses": Place(RESPONSES),  # a platform whose variable is empty
+    "/v1/responses/resp_0a": Place(RESPONSE, response_id="resp_0a"),
+    "/v1/responses/a%2Fb": Place(RESPONSE, response_id="a/b"),
+    "/v1/responses/resp_0a/": Place(RESPONSE, response_id="resp_0a"),
+    "/v1/responses/resp_0a/cancel": Place(CANCEL, response_id="resp_0a"),
+    "/v1/responses/resp_0a/input_items": Place(INPUT_ITEMS, response_id="resp_0a"),
+    "/t/s3cret/v1/responses/resp_0a": Place(RESPONSE, "s3cret", response_id="resp_0a"),
 }
 NOWHERE = [
     *("", "/", "/v1", "/v1/", "/v1/v1", "/health", "/docs", "/openapi.json", "/chat", "/v1/chat", "/completions"),
-    *("/v2/chat/completions", "/V1/chat/completions", "/v1/Chat/completions", "/v1/completions", "/v1/responses"),
+    *("/v2/chat/completions", "/V1/chat/completions", "/v1/Chat/completions", "/v1/completions", "/v1/Responses"),
     *("/api/v1/chat/completions", "/v1/chat/completions/x", "/v1/chat/x/completions", "/v1/chatcompletions"),
     *("/t/v1", "/t", "/t/", "/c", "/t/s3cret", "/t/s3cret/", "/t/s3cret/v1", "/t/s3cret/health", "/T/s3cret/v1/models"),
     *(
@@ -72,6 +101,14 @@ NOWHERE = [
         "/p/vapi/p/fish/v1/models",
         "/p/vapi",
     ),
+    *(
+        "/v1/responses/compact",
+        "/v1/responses/input_tokens",
+        "/v1/resp_0a",
+        "/v1/responses/resp_0a/output",
+        "/v1/responses/resp_0a/cancel/x",
+        "/v1/chat/completions/resp_0a",
+    ),
 ]
 
 
@@ -83,6 +120,28 @@ def test_a_path_is_read_for_what_it_means(path: str, place: Place) -> None:
 @pytest.mark.parametrize("path", NOWHERE)
 def test_a_path_that_means_nothing_of_ours_is_none(path: str) -> None:
     assert read(path) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/v1/responses", RESPONSES),
+        ("/t/s3cret/c/call-1/p/livekit/v1/responses", RESPONSES),
+        ("/v1/chat/completions", CHAT),
+        ("/v1", BASE),
+        ("/v1/", BASE),
+        ("/", BASE),
+        ("/t/s3cret/v1", BASE),
+        ("/t/s3cret/p/livekit", BASE),
+        ("/v1/models", None),
+        ("/v1/responses/resp_0a", RESPONSE),
+        ("/v1/responses/resp_0a/cancel", None),
+        ("/v1/realtime", None),
+        ("/docs", None),
+    ],
+)
+def test_an_agent_that_dials_a_web_socket_is_known_by_where_it_dials(path: str, route: str | None) -> None:
+    assert socket_route(path) == route
 
 
 def test_a_place_does_not_show_its_secret() -> None:

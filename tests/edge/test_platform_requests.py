@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw, Struct
 
-from edge.chat import parse, to_job
+from edge.asked import to_job
+from edge.chat import parse
 from edge.chat_form import ChatBody
 from edge.identity import call_id_of
 from protocol.codec import decode_job, encode

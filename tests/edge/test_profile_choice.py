@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from edge import paths
-from edge.chat import parse, to_job
+from edge.asked import to_job
+from edge.chat import parse
 from edge.profile_choice import (
     CALL_ID_CURES,
     HEADER,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edge.guard import wording
 from edge.spoken import SPOKEN_REMOVED, Spoken, without_spoken
-from protocol.messages import ImagePart, Message, PastCall, TextPart, text_of
+from protocol.messages import ImagePart, Message, PastCall, TextPart, Thought, text_of
 from protocol.profiles import BUILT_IN
 from protocol.settings_profiles import Profile
 
@@ -103,6 +103,14 @@ def test_a_filler_before_a_call_leaves_the_call() -> None:
     messages, _ = without_spoken((Message("assistant", "One moment... ", tool_calls=(call,)),), SPOKEN)
 
     assert messages == (Message("assistant", None, tool_calls=(call,)),)
+
+
+def test_what_the_model_thought_stays_with_its_words() -> None:
+    thoughts = (Thought("rs_1", ("hm",), "gA"),)
+
+    messages, _ = without_spoken((Message("assistant", "One moment... Yes.", thoughts=thoughts),), SPOKEN)
+
+    assert messages == (Message("assistant", "Yes.", thoughts=thoughts),)
 
 
 def test_parts_stay_parts() -> None:

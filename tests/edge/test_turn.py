@@ -7,7 +7,7 @@ import pytest
 from edge.endings import Ending
 from edge.inbox import Lost
 from edge.turn import MAX_OFFERS, Close, End, Fail, Offer, Turn, add, cost_of
-from protocol.errors import UpstreamError, WorkerLost
+from protocol.errors import Cancelled, UpstreamError, WorkerLost
 from protocol.messages import Attempt, Failed, Finished, OnLost, Reasoning, Refusal, Text, ToolCall, Usage
 
 CALL = ToolCall(0, "i", "f", "{}")
@@ -122,9 +122,18 @@ def test_a_refusal_is_text_where_its_profile_speaks_it_and_counts_as_said() -> N
     assert told(after(voiced, Text("No")).lost(LOST)) == ("offer", "No")
 
 
-def test_a_thought_without_words_is_nothing_for_a_client() -> None:
-    assert turn().taken(Reasoning("", encrypted="seal")) is None
+def test_a_thought_without_words_and_seal_is_nothing_for_a_client() -> None:
+    assert turn().taken(Reasoning("")) is None
     assert turn().taken(Reasoning("hm")) == Reasoning("hm")
+
+
+def test_what_is_sealed_of_a_thought_goes_to_the_dialect_and_is_no_answer() -> None:
+    made = turn("error")
+    sealed = Reasoning("", encrypted="seal")
+    made.hear(sealed)
+
+    assert made.taken(sealed) == sealed
+    assert (made.audible, made.worded) == (False, False)
 
 
 def test_a_turn_is_offered_three_times_at_most_continuations_included() -> None:
@@ -188,3 +197,14 @@ def test_the_cost_of_a_turn_is_that_of_all_attempts_with_a_price(
     costs: tuple[float | None, ...], expected: float | None
 ) -> None:
     assert cost_of(Attempt("a", "answered", cost=cost) for cost in costs) == expected
+
+
+@pytest.mark.parametrize("on_lost", ["error", "finish", "continue"])
+@pytest.mark.parametrize("ending", [Ending(), Ending(early="say", late="say", sentence="Sorry?")])
+@pytest.mark.parametrize("headers_sent", [False, True])
+def test_whoever_cancels_an_answer_hears_no_sentence(on_lost: OnLost, ending: Ending, headers_sent: bool) -> None:
+    made = after(Turn(on_lost=on_lost, finish_text="Sorry?", stream=True, ending=ending), Text("So "))
+    made.headers_sent = headers_sent
+    cancelled = Cancelled("by its client")
+
+    assert made.give_up(cancelled) == Fail(cancelled)

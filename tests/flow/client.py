@@ -9,6 +9,7 @@ from protocol import sse
 from tests.virtual_time import VirtualLoop
 
 READ_BYTES = 1 << 20
+TERMINAL = {"response.completed", "response.incomplete", "response.failed"}
 NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -190,6 +191,56 @@ class Client:
             return False
         if self.is_stream and self.error is not None:
             return b'"error"' in self.events[-1] and b"[DONE]" not in self.events and self.finish_reason is None
+        return self.ended_well or self.error is not None
+
+
+class ResponseClient(Client):
+    """The same, who asks for a response."""
+
+    @property
+    def response(self) -> dict[str, Any] | None:
+        """As its end says, or the whole body."""
+        if not self.is_stream:
+            return self.json if self.status == 200 and self.ended else None
+        ends = [chunk["response"] for chunk in self.chunks if chunk["type"] in TERMINAL]
+        assert len(ends) <= 1, "it has ended twice"
+        return ends[0] if ends else None
+
+    @property
+    def output_text(self) -> str:
+        """What its end says that it said."""
+        items = self.response["output"] if self.response else []
+        return "".join(part["text"] for item in items for part in item.get("content", ()))
+
+    @property
+    def text(self) -> str:
+        if not self.is_stream:
+            return self.output_text
+        return "".join(chunk["delta"] for chunk in self.chunks if chunk["type"] == "response.output_text.delta")
+
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        added = [chunk["item"] for chunk in self.chunks if chunk["type"] == "response.output_item.done"]
+        return [item for item in added if item["type"] == "function_call"]
+
+    @property
+    def finish_reason(self) -> str | None:
+        return self.response["status"] if self.response else None
+
+    @property
+    def ended_well(self) -> bool:
+        is_whole = self.response is not None and self.response["status"] == "completed" and self.ended
+        return is_whole and (not self.is_stream or self.events[-1] == b"[DONE]")
+
+    @property
+    def ended_explicitly(self) -> bool:
+        if not self.ended:
+            return False
+        if self.is_stream:
+            numbers = [chunk["sequence_number"] for chunk in self.chunks]
+            in_order = numbers == list(range(len(numbers)))
+            is_last = len(self.events) > 1 and json.loads(self.events[-2])["type"] in TERMINAL
+            return in_order and is_last and self.events[-1] == b"[DONE]"
         return self.ended_well or self.error is not None
 
 

@@ -1,5 +1,6 @@
 """A whole line in one process: edges, workers and clients on a bus in memory, under a clock that jumps."""
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -9,6 +10,7 @@ from protocol.messages import Heard, TurnRecord
 from protocol.profiles import BUILT_IN
 from protocol.settings_profiles import Profile
 from protocol.settings_types import EdgeSettings, Model, Settings, TurnSettings
+from protocol.settings_voice import DEFAULT_TENANT
 from protocol.streams import JobLimits
 from tests.flow.processes import MODEL, SUBJECTS, EdgeProcess, WorkerProcess
 from tests.flow.target import Saying, Script, ScriptedTarget, words
@@ -129,8 +131,16 @@ class Line:
     @property
     def queued(self) -> int:
         """Jobs that the streams hold."""
-        kept = (SUBJECTS.turns, SUBJECTS.calls_stream)
+        kept = (SUBJECTS.turns, SUBJECTS.calls_stream, SUBJECTS.responses_stream)
         return sum(len(s.messages) for name, s in self.server.streams.streams.items() if name not in kept)
+
+    def stored(self, response_id: str) -> dict[str, Any] | None:
+        """A response as it is kept."""
+        bucket = self.server.streams.streams.get(SUBJECTS.responses_stream)
+        subject = SUBJECTS.response(DEFAULT_TENANT, response_id)
+        found = [kept.data for kept in bucket.messages.values() if kept.subject == subject] if bucket else []
+        response: dict[str, Any] | None = json.loads(found[-1])["response"] if found else None
+        return response
 
     @property
     def records(self) -> list[TurnRecord]:

@@ -10,12 +10,14 @@ from edge.bus import EdgeBus
 from edge.handlers import Edge
 from edge.metrics import Metrics as EdgeMetrics
 from edge.records import Records
+from edge.response_cancel import OtherEdges
+from edge.response_store import store_for
 from edge.state import CallStates
-from protocol.settings_types import Settings
+from protocol.settings_types import ResponsesSettings, Settings
 from protocol.spans import Spans
-from protocol.streams import JobLimits
+from protocol.streams import JobLimits, ResponseLimits
 from protocol.subjects import Subjects
-from tests.flow.client import NO_HEADERS, Client
+from tests.flow.client import NO_HEADERS, Client, ResponseClient
 from tests.flow.target import ScriptedTarget
 from tests.memory_bus import Server
 from tests.virtual_time import Simulation
@@ -113,9 +115,20 @@ class EdgeProcess(Process):
         await self.bus.open()
         states = CallStates(self.wire, SUBJECTS, edge_id=self.name, heal=self.bus.heal_calls, observer=metrics)
         await states.open()
+        responses = ResponsesSettings()
+        store = store_for(
+            self.wire,
+            SUBJECTS,
+            ResponseLimits(responses.max_age_s, responses.max_bytes),
+            max_response_bytes=responses.max_response_bytes,
+            observer=metrics,
+        )
+        await store.open()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.bus.run())
             tasks.create_task(records.run())
+            tasks.create_task(store.run())
+            others = OtherEdges(self.wire, SUBJECTS, tasks)
             self.edge = Edge(
                 self._settings,
                 self.bus,
@@ -124,8 +137,12 @@ class EdgeProcess(Process):
                 records=records,
                 tasks=tasks,
                 states=states,
+                store=store,
+                elsewhere=others,
                 now=self.loop.time,
             )
+            assert self.edge.responses is not None
+            await others.open(self.edge.responses)
             self._server = web.AppRunner(self.edge.app(), access_log=None, handler_cancellation=True)
             await self._server.setup()
             self.up.set()
@@ -145,6 +162,26 @@ class EdgeProcess(Process):
         client = Client(self.loop, self._server.server, body, path=path, headers=headers)
         self.clients.append(client)
         return client
+
+    def respond(self, *, stream: bool = True) -> ResponseClient:
+        """The same as a response."""
+        assert self._server.server is not None
+        body = {"model": MODEL, "input": "hello", "stream": stream}
+        client = ResponseClient(self.loop, self._server.server, body, path="/v1/responses")
+        self.clients.append(client)
+        return client
+
+    def cancel(self, response_id: str) -> Client:
+        """A request to cancel a response, which any edge may answer."""
+        assert self._server.server is not None
+        client = Client(self.loop, self._server.server, {}, path=f"/v1/responses/{response_id}/cancel")
+        self.clients.append(client)
+        return client
+
+    @property
+    def answering(self) -> list[str]:
+        """The ids of the turns that it answers now."""
+        return [relay._job.id for relay in self.edge._live._turns]
 
     def drain(self, drain_s: float = 0.5) -> None:
         """What SIGTERM begins, once nobody new is let in."""

@@ -14,10 +14,11 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
+from edge.responses import response_id_of
 from protocol.errors import UpstreamError
 from protocol.messages import Finished, Job, OnLost, Text, ToolCall, Usage
 from protocol.settings_profiles import Profile
-from tests.flow.client import Client
+from tests.flow.client import Client, ResponseClient
 from tests.flow.fates import LOST, Fates
 from tests.flow.line import Line
 from tests.flow.processes import EdgeProcess, Process
@@ -27,7 +28,7 @@ CORE = ("batch", "ack", "cancel", "ask", "answer", "here", "echo", "no responder
 QUEUE = ("delivery", "pub_ack", "offer", "pull", "purge", "status")
 FINISH_TEXT = "Again?"
 BUDGET_S, TOTAL_S = 2.0, 5.0
-SORRY = {"upstream_error", "upstream_timeout", "worker_lost", "no_worker", "overloaded"}
+SORRY = {"upstream_error", "upstream_timeout", "worker_lost", "no_worker", "overloaded", "cancelled"}
 IMPATIENT = Profile(
     guard=("space", "filler"),
     guard_s=0.2,
@@ -80,6 +81,9 @@ class Blow:
     for_s: float
 
 
+STORE = ("call state", "pub_ack", "no responders")  # a record on its way to its bucket, and the answer
+stores_faults = st.dictionaries(st.tuples(st.sampled_from(STORE), st.integers(0, 4)), lost | late | twice, max_size=6)
+
 moments = st.floats(0.0, 1.2)
 outages = st.lists(st.builds(Outage, st.sampled_from(CORE + QUEUE), moments, st.floats(0.05, 2.0)), max_size=2)
 workers_blows = st.sampled_from(["kill worker", "freeze worker", "cut worker off", "stall worker", "drain worker"])
@@ -87,6 +91,10 @@ other_blows = st.sampled_from(
     ["kill edge", "freeze edge", "cut edge off", "stall edge", "hang up", "restart server", "delete stream"]
 )
 where = (st.integers(0, 3), moments, st.floats(0.05, 2.5))
+cancels = st.lists(
+    st.builds(Blow, st.sampled_from(["cancel", "cancel", "hang up", "stall worker"]), *where), max_size=4
+)
+stores_outages = st.lists(st.builds(Outage, st.sampled_from(STORE), moments, st.floats(0.05, 2.0)), max_size=2)
 blows = st.lists(st.builds(Blow, workers_blows | other_blows, *where), max_size=4)
 
 
@@ -145,15 +153,18 @@ calls = st.lists(st.builds(Call, st.floats(0.0, 0.8), st.booleans(), st.integers
 class Trouble:
     """A line, its callers, and all that befalls them."""
 
-    def __init__(self, line: Line, fates: Fates) -> None:
+    def __init__(self, line: Line, fates: Fates, *, responses: bool) -> None:
         self.line = line
         self.fates = fates
+        self.responses = responses
         self.clients: list[tuple[EdgeProcess, Client]] = []
+        self.cancels: list[tuple[EdgeProcess, str, Client]] = []  # the turns that they are for
 
     def call(self, call: Call) -> None:
         edge = self.line.edges[call.edge % len(self.line.edges)]
         if edge.lives:
-            self.clients.append((edge, edge.post(stream=call.stream)))
+            ask = edge.respond if self.responses else edge.post
+            self.clients.append((edge, ask(stream=call.stream)))
 
     def outage(self, outage: Outage) -> None:
         self.line.at(outage.at_s, lambda: self.fates.lose_all(outage.kind))
@@ -165,6 +176,8 @@ class Trouble:
         if blow.what == "hang up":
             for _, client in self.clients[blow.which : blow.which + 1]:
                 client.hang_up()
+        elif blow.what == "cancel":
+            self._cancel(blow.which)
         elif blow.what == "restart server":
             line.server.stop()
             line.at(blow.for_s, line.server.start)
@@ -174,6 +187,14 @@ class Trouble:
         else:
             processes: list[Process] = [*line.workers] if "worker" in target else [*line.edges]
             self._strike(processes[blow.which % len(processes)], what, blow.for_s)
+
+    def _cancel(self, which: int) -> None:
+        """On its own edge, or on the other one."""
+        living = [edge for edge in self.line.edges if edge.lives]
+        turns = [turn for edge in living for turn in edge.answering]
+        if turns:
+            asked, turn = living[which // 2 % len(living)], turns[which % len(turns)]
+            self.cancels.append((asked, turn, asked.cancel(response_id_of(turn))))
 
     def _strike(self, process: Process, what: str, for_s: float) -> None:
         actions: dict[str, Callable[[], object]] = {
@@ -188,7 +209,8 @@ class Trouble:
 
     def heard_out(self) -> bool:
         """Every caller who still listens, and whose edge lives, has come to an end."""
-        return all(client.ended or client.left or not edge.lives for edge, client in self.clients)
+        asked = [(edge, client) for edge, _, client in self.cancels]
+        return all(client.ended or client.left or not edge.lives for edge, client in self.clients + asked)
 
 
 # --- what must hold --------------------------------------------------------------------------------
@@ -209,7 +231,8 @@ def is_spoken_by_one_chain(text: str, sayings: list[Saying]) -> bool:
 
 def check(client: Client, sayings: list[Saying], on_lost: OnLost, profile: Profile | None) -> None:
     text = client.text
-    if (on_lost == "finish" or profile) and client.ended_well:
+    before_end = isinstance(client, ResponseClient)  # the last words do not wait for the store, as the end does
+    if (on_lost == "finish" or profile) and (client.ended_well or before_end):
         text = text.removesuffix(FINISH_TEXT)
     if profile and client.is_stream:
         text = OURS_FIRST.sub("", text, count=1)
@@ -232,6 +255,25 @@ def check_records(trouble: Trouble) -> None:
             assert client.headers["x-request-id"] in known, "a turn without its record"
 
 
+def check_stored(trouble: Trouble) -> None:
+    """What its end says is what was said, and what is kept, if it says that it is."""
+    for _, client in trouble.clients:
+        if isinstance(client, ResponseClient) and client.response is not None:
+            assert client.output_text == client.text
+            if client.response["store"]:
+                assert trouble.line.stored(client.response["id"]) == client.response
+
+
+def check_cancels(trouble: Trouble) -> None:
+    """Whoever is told that a response is cancelled is told the truth."""
+    answered = [(turn, client.json) for edge, turn, client in trouble.cancels if edge.lives and client.status == 200]
+    told = {turn for turn, response in answered if response["status"] == "cancelled"}
+    for edge, client in trouble.clients:
+        if isinstance(client, ResponseClient) and client.ended and edge.lives and not client.left:
+            was_cancelled = client.finish_reason == "cancelled" or (client.error or {}).get("code") == "cancelled"
+            assert was_cancelled or client.headers["x-request-id"] not in told
+
+
 def play(
     on_lost: OnLost,
     upstream: list[Answer],
@@ -243,6 +285,8 @@ def play(
     outages: list[Outage],
     blows: list[Blow],
     profile: Profile | None = None,
+    *,
+    responses: bool = False,
 ) -> None:
     """Let it all happen, then look."""
     turn: dict[str, Any] = {"on_lost": on_lost, "finish_text": FINISH_TEXT, "budget_s": BUDGET_S, "total_s": TOTAL_S}
@@ -254,7 +298,7 @@ def play(
         line.run(1.0)
         fates.seen.clear()
         fates.of.update(faults)
-        trouble = Trouble(line, fates)
+        trouble = Trouble(line, fates, responses=responses)
         for call in calls:
             line.at(call.at_s, partial(trouble.call, call))
         for outage in outages:
@@ -275,6 +319,8 @@ def play(
         line.settle()
         line.run(1.0)
         check_records(trouble)
+        check_stored(trouble)
+        check_cancels(trouble)
         works_again(line)
 
 
@@ -365,6 +411,32 @@ def test_whatever_happens_while_the_edge_speaks(
 ) -> None:
     """What the edge says first and last is all that comes to the words of one chain."""
     play(on_lost, upstream, slots, 1, calls, Fates(), faults, outages, blows, IMPATIENT)
+
+
+@settings(whatever, max_examples=40)
+@given(
+    policies,
+    upstreams,
+    st.lists(st.integers(1, 3), min_size=1, max_size=3),
+    st.integers(1, 2),
+    calls,
+    faults | stores_faults,
+    outages | stores_outages,
+    blows | cancels,
+    st.none() | st.just(IMPATIENT),
+)
+def test_whatever_happens_to_responses(
+    on_lost: OnLost,
+    upstream: list[Answer],
+    slots: list[int],
+    edges: int,
+    calls: list[Call],
+    faults: dict[tuple[str, int], tuple[float, ...]],
+    outages: list[Outage],
+    blows: list[Blow],
+    profile: Profile | None,
+) -> None:
+    play(on_lost, upstream, slots, edges, calls, Fates(), faults, outages, blows, profile, responses=True)
 
 
 def works_again(line: Line) -> None:

@@ -19,6 +19,7 @@ import aiohttp
 import jsonschema_rs
 from msgspec import Struct, field
 
+from tests.platforms.apis import CHAT, Api, ResponseHearing
 from tests.platforms.hearing import Hearing, ToolCall
 from tests.platforms.platforms import CALLER_S, CALLER_TURNS, Platform, retries
 from tests.platforms.requests import PROMPT, REQUESTS, Message
@@ -73,6 +74,7 @@ class Call:
         model: str,
         call_id: str = "",
         key: str = "",
+        api: Api = CHAT,
     ) -> None:
         self.platform = platform
         self.call_id = call_id or f"call-{secrets.token_hex(6)}"
@@ -80,9 +82,12 @@ class Call:
         self.turns: list[Turn] = []
         self.dropped = ""
         self.requests = 0  # those included that it hung up on
+        self.continued = 0  # of them, those that go on from a response
         self.ended = False  # by the agent, as it was told to
         self._web = web
-        self._url = f"{base_url}/chat/completions"
+        self._api = api
+        self._url = f"{base_url}{api.path}"
+        self._chain = ("", 0)  # the response to go on from, and how many messages lead to it and are of it
         self._pace = pace
         self._model = model
         self._key = key
@@ -117,7 +122,7 @@ class Call:
                 return
             turn.heard += text
             results = [self._run(turn, call) for call in hearing.calls]
-            self._keep(text, hearing.calls, results)
+            self._keep(text, hearing, results)
             if self.ended or not hearing.calls or any(call.name == "skip_turn" for call in hearing.calls):
                 return
 
@@ -127,7 +132,7 @@ class Call:
         for number in range(platform.tries):
             if number:
                 await asyncio.sleep(self._pace * platform.waits_s[min(number, len(platform.waits_s)) - 1])
-            hearing = Hearing(platform)
+            hearing = self._api.hearing(platform)
             failure = await self._request(turn, hearing, hear)
             if failure is None:
                 return hearing
@@ -196,7 +201,7 @@ class Call:
     async def _guess(self, said: str) -> None:
         """A request that the platform hangs up on. What it brings is not spoken."""
         headers, body = self._form([*self.messages[:-1], {"role": "user", "content": said}])
-        hearing = Hearing(self.platform)
+        hearing = self._api.hearing(self.platform)
         with contextlib.suppress(TimeoutError, aiohttp.ClientError):
             async with (
                 asyncio.timeout(self._pace * GUESS_S),
@@ -211,7 +216,10 @@ class Call:
     def _form(self, messages: list[Message]) -> tuple[dict[str, str], dict[str, Any]]:
         self.requests += 1
         patience_s = self._pace * self.platform.patience_s
-        headers, body = REQUESTS[self.platform.name](messages, self._model, self.call_id, patience_s)
+        previous, known = self._chain
+        self.continued += bool(previous)
+        headers, body = REQUESTS[self.platform.name](messages[known:], self._model, self.call_id, patience_s)
+        body = self._api.body(body) | ({"previous_response_id": previous} if previous else {})
         return {**headers, "Authorization": f"Bearer {self._key}"} if self._key else headers, body
 
     def _spoken(self, text: str) -> str:
@@ -235,8 +243,20 @@ class Call:
             return False
         return call.name in schemas and jsonschema_rs.is_valid(schemas[call.name], arguments)
 
-    def _keep(self, text: str, calls: list[ToolCall], results: list[str]) -> None:
+    def _keep(self, text: str, hearing: Hearing, results: list[str]) -> None:
         """The history as the platform sends it from then on."""
+        self._keep_answer(text, hearing.calls)
+        self._go_on_from(hearing)
+        for call, result in zip(hearing.calls, results, strict=True):
+            self.messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
+
+    def _go_on_from(self, hearing: Hearing | None) -> None:
+        """From what was answered last; None: from the beginning, with all that was said."""
+        self._chain = ("", 0)
+        if self._api.chained and isinstance(hearing, ResponseHearing) and hearing.completed:
+            self._chain = (hearing.id, len(self.messages))
+
+    def _keep_answer(self, text: str, calls: list[ToolCall]) -> None:
         if not calls:
             if text or self.platform.name == "elevenlabs":
                 self.messages.append({"role": "assistant", "content": text or None})
@@ -249,17 +269,17 @@ class Call:
             for call in calls
         ]
         self.messages.append(told)
-        for call, result in zip(calls, results, strict=True):
-            self.messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
 
     def _broken(self, turn: Turn, text: str) -> None:
         """It was spoken as it came."""
         turn.heard += text
         if text.strip():
-            self._keep(text, [], [])
+            self._keep_answer(text, [])
+            self._go_on_from(None)
 
     def _keep_cut(self, turn: Turn, text: str, words: int) -> None:
         """What was played before the caller spoke again; nothing: there is no message of it."""
+        self._go_on_from(None)
         found = re.match(rf"(\s*\S+){{0,{words}}}", text)
         played = found[0] if found else ""
         turn.heard += played

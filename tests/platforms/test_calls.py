@@ -10,6 +10,7 @@ import pytest_asyncio
 from protocol.profiles import BUILT_IN, FILLERS, PLAIN, SENTENCES
 from protocol.settings import parse
 from tests.broker.line_fixture import RealLine
+from tests.platforms.apis import CHAINED, CHAT, RESPONSES, UNSTORED
 from tests.platforms.callers import Caller
 from tests.platforms.line import MODEL, PACE, SECONDS, TURN, config
 from tests.platforms.platforms import PLATFORMS, Platform
@@ -30,7 +31,13 @@ PROXY_PACE = 0.2  # the proxied calls end with the others, and no answer that co
 SPOKEN = re.compile("|".join(re.escape(text) for texts in (*FILLERS.values(), SENTENCES.values()) for text in texts))
 """What the profiles have the edge say."""
 Callers = dict[str, Caller]
+OVER_RESPONSES = {"elevenlabs": RESPONSES, "livekit": CHAINED, "pipecat": UNSTORED}
+"""Platforms that speak responses too, each in its way."""
+SPOKEN_TO = {name: (name, CHAT) for name in PLATFORMS} | {
+    f"{name} over responses": (name, api) for name, api in OVER_RESPONSES.items()
+}
 every_platform = pytest.mark.parametrize("name", PLATFORMS)
+every_caller = pytest.mark.parametrize("name", SPOKEN_TO)
 
 
 def script(platform: Platform) -> list[str]:
@@ -59,7 +66,10 @@ async def speak(caller: Caller) -> None:
 async def spoken(line: RealLine, proxy_url: str, web: aiohttp.ClientSession) -> tuple[Callers, Callers]:
     """On the line, and on a plain proxy, where nobody waits long. Most turns are spent waiting: all at once."""
     url = line.edges[0].url
-    callers = {name: Caller(web, f"{url}/p/{name}/v1", name, pace=PACE, model=MODEL) for name in PLATFORMS}
+    callers = {
+        name: Caller(web, f"{url}/p/{platform}/v1", platform, pace=PACE, model=MODEL, api=api)
+        for name, (platform, api) in SPOKEN_TO.items()
+    }
     proxied = {name: Caller(web, proxy_url, name, pace=PROXY_PACE, model=MODEL) for name in PLATFORMS}
     async with asyncio.TaskGroup() as calls:
         for caller in (*callers.values(), *proxied.values()):
@@ -77,7 +87,7 @@ def proxied(spoken: tuple[Callers, Callers]) -> Callers:
     return spoken[1]
 
 
-@every_platform
+@every_caller
 @pytest.mark.asyncio(loop_scope="module")
 async def test_fifty_turns_end_by_the_agent_and_not_by_the_platform(callers: Callers, name: str) -> None:
     call = callers[name].call
@@ -86,13 +96,21 @@ async def test_fifty_turns_end_by_the_agent_and_not_by_the_platform(callers: Cal
     assert (len(call.turns), call.ended) == (TURNS, True)
 
 
-@every_platform
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_platform_goes_on_from_responses_where_it_knows_how_to(callers: Callers) -> None:
+    continued = {name: caller.call.continued for name, caller in callers.items() if caller.call.continued}
+
+    assert continued.keys() == {"livekit over responses"}
+    assert continued["livekit over responses"] >= TURNS
+
+
+@every_caller
 @pytest.mark.asyncio(loop_scope="module")
 async def test_nothing_is_repeated_lost_unspeakable_or_done_twice(callers: Callers, name: str) -> None:
     assert callers[name].verdict == FLAWLESS
 
 
-@every_platform
+@every_caller
 @pytest.mark.asyncio(loop_scope="module")
 async def test_an_answer_that_can_be_had_is_heard_whole(callers: Callers, name: str) -> None:
     caller = callers[name]
@@ -102,7 +120,7 @@ async def test_an_answer_that_can_be_had_is_heard_whole(callers: Callers, name: 
             assert turn.heard.rstrip().endswith("-6"), (acts, turn.heard, turn.failures)
 
 
-@every_platform
+@every_caller
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_caller_who_interrupts_hears_no_more_of_it(callers: Callers, upstream: Scripted, name: str) -> None:
     caller = callers[name]
@@ -113,7 +131,7 @@ async def test_a_caller_who_interrupts_hears_no_more_of_it(callers: Callers, ups
         assert all(one.closed for one in upstream.of(caller.tag, number))
 
 
-@every_platform
+@every_caller
 @pytest.mark.asyncio(loop_scope="module")
 async def test_what_the_edge_spoke_never_comes_to_the_model(callers: Callers, upstream: Scripted, name: str) -> None:
     """The platform has sent it back with every turn."""

@@ -96,7 +96,13 @@ def test_a_version_that_no_path_names_would_go_nowhere() -> None:
 def test_azure_in_another_dialect_needs_no_version() -> None:
     told = parse(f'{MODEL}preset = "azure"\nbase_url = "https://r/openai/v1"\ndialect = "responses"\n', {}).targets["t"]
 
-    assert (row(told).path, row(told).key_header) == ("", "api-key")
+    assert (row(told).path, row(told).models_path, row(told).key_header) == ("", "/models", "api-key")
+
+
+def test_nor_does_it_need_a_path_there() -> None:
+    told = parse(f'{MODEL}preset = "azure"\nbase_url = "https://r"\ndialect = "responses"\n', {}).targets["t"]
+
+    assert (row(told).path, row(told).models_path) == ("/openai/v1/responses", "/openai/v1/models")
 
 
 def test_an_unknown_preset_is_told_the_nearest_one() -> None:

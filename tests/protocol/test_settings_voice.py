@@ -26,7 +26,7 @@ REFUSED: dict[str, tuple[str, list[str]]] = {
         ["line 2", "[profiles.a] base leads back to a itself"],
     ),
     "the plain one": ("[profiles.openai]\nping_s = 1", ["line 1", "stays as it is", 'with base = "openai"']),
-    "a name that is a part of paths": ("[profiles.models]\n", ["line 1", "none of chat, models, v1"]),
+    "a name that is a part of paths": ("[profiles.models]\n", ["line 1", "none of chat, models, responses, v1"]),
     "a name with a slash": ("[profiles.'a/b']\n", ["line 1", "made of a-z, 0-9, _ and -"]),
     "a language that is none": ("[profiles.desk]\nlanguage = 'English'", ["line 2", "a language such as en"]),
     "fillers that are one string": ("[profiles.desk]\nfillers.en = 'One moment'", ["line 2", "lists of sentences"]),

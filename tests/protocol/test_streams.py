@@ -230,6 +230,7 @@ ACKS: dict[str, tuple[bytes, PubAck]] = {
         b'{"error":{"code":503,"err_code":10077,"description":"no space left on device"}}',
         PubAck(error="no space left on device"),
     ),
+    "taken": (b'{"error":{"err_code":10071,"description":"wrong last sequence: 3"}}', PubAck(taken=True)),
     "another refusal": (b'{"error":{"err_code":10052,"description":"bad"}}', PubAck(error="bad")),
 }
 

@@ -276,7 +276,7 @@ BROKEN: dict[str, tuple[str | bytes, Outcome]] = {
         [
             Reasoning("hm"),
             LimitTooLow,
-            "empty answer.*thought used up the limit of tokens.*higher max_completion_tokens",
+            "empty answer.*thought used up the limit of tokens.*ask for a higher one",
         ],
     ),
     "nothing up to the limit": (ends("length"), [LimitTooLow, "empty answer.*finish reason 'length'"]),

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from protocol.errors import UnsupportedParameter, UnsupportedValue
 from protocol.messages import (
@@ -15,6 +16,7 @@ from protocol.messages import (
     RefusalPart,
     Sampling,
     TextPart,
+    Thought,
     Tool,
     ToolChoice,
 )
@@ -56,6 +58,14 @@ def test_what_is_the_callers_or_ours_stays_here() -> None:
     ours = sent(tenant="acme", call_id="call-7", metadata={"echo.rate": "1", "secret": "x"}, on_lost="continue")
     kept = sent(extras={"elevenlabs_extra_body": b'{"a":1}', "model": b"{}"}, repairs=("orphan_result",))
     assert ours == kept == PLAIN
+
+
+def test_thoughts_and_what_is_asked_of_them_are_for_another_dialect() -> None:
+    thinks = Message("assistant", "b", thoughts=(Thought("rs_1", ("hm",), "trunkline1.own.rs_1.gA"),))
+    wishes = Sampling(reasoning_summary="auto", encrypted_reasoning=True, truncation="auto")
+    history = (Message("user", "a"), thinks, Message("user", "c"))
+    plain = tuple(replace(message, thoughts=()) for message in history)
+    assert sent(messages=history, sampling=wishes) == sent(messages=plain)
 
 
 MESSAGES: dict[str, tuple[Message, dict[str, Any]]] = {

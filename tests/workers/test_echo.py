@@ -24,6 +24,7 @@ from protocol.messages import (
     Sampling,
     Text,
     TextPart,
+    Thought,
     TokenLogprob,
     Tool,
     ToolChoice,
@@ -153,6 +154,30 @@ def test_reasoning_comes_first_and_is_counted() -> None:
     assert "".join(thoughts) == THOUGHTS
     assert spoken[len(thoughts) :] == [Text("a "), Text("b")]
     assert last.usage == Usage(prompt=2, completion=2 + len(thoughts), reasoning=len(thoughts))
+
+
+def test_its_thoughts_have_one_id() -> None:
+    for told in (job("a"), job("b", id="turn-2")):
+        ids = {frame.id for frame in frames(told, "echo-reasoning") if isinstance(frame, Reasoning)}
+        assert len(ids) == 1
+        assert ids != {None}
+
+
+def test_it_knows_its_own_thoughts_again() -> None:
+    asked = Sampling(encrypted_reasoning=True)
+    first = [frame for frame in frames(job("a", sampling=asked), "echo-reasoning") if isinstance(frame, Reasoning)]
+    sealed = first[-1]
+    assert [frame.encrypted for frame in first[:-1]] == [None] * (len(first) - 1)
+    assert (sealed.text, sealed.id) == ("", first[0].id)
+
+    own, other = Thought("rs_edge", (THOUGHTS,), sealed.encrypted), Thought("rs_2", (), "gAAA")
+    history = [Message("assistant", "a", thoughts=(own, other)), Message("assistant", "b", thoughts=(own,))]
+    *spoken, last = frames(job(messages=(*history, user("c")), sampling=asked), "echo-reasoning")
+
+    thought = [frame for frame in spoken if isinstance(frame, Reasoning)]
+    assert "".join(frame.text for frame in thought) == f"{THOUGHTS} I remember 2 of my thoughts."
+    assert thought[-1].encrypted == str(sealed.encrypted).replace(str(sealed.id), str(thought[-1].id))
+    assert last.usage == Usage(prompt=3, completion=len(spoken) - 1, reasoning=len(thought) - 1)
 
 
 # --- pace ------------------------------------------------------------------------------------------

@@ -184,15 +184,15 @@ USAGES: dict[str, tuple[str, Outcome]] = {
 THOUGHTS: dict[str, tuple[str, Outcome]] = {
     "with a signature": (
         starts() + thought("h", "m", signature="Eq") + text("a", index=1) + ends(),
-        [Reasoning("h"), Reasoning("m"), Reasoning("", encrypted="Eq"), Text("a"), STOP],
+        [Reasoning("h"), Reasoning("m"), Text("a"), STOP],
     ),
     "omitted, but for its signature": (
         starts() + thought(signature="Eq") + text("a", index=1) + ends(),
-        [Reasoning("", encrypted="Eq"), Text("a"), STOP],
+        [Text("a"), STOP],
     ),
     "redacted": (
         starts() + block(0, type="redacted_thinking", data="Em") + closes(0) + text("a", index=1) + ends(),
-        [Reasoning("", encrypted="Em"), Text("a"), STOP],
+        [Text("a"), STOP],
     ),
     "in tags": (says("<think>", "hm", "</think>", "\n\n", "a"), [Reasoning("hm"), Text("a"), STOP]),
     "a tag that is none": (says("<", "3 of them"), [Text("<3 of them"), STOP]),
@@ -360,7 +360,7 @@ WHOLE: dict[str, tuple[str, Outcome]] = {
             reason="tool_use",
         ),
         [
-            *(Reasoning("hm"), Reasoning("", encrypted="Eq"), Text("Well.")),
+            *(Reasoning("hm"), Text("Well.")),
             *(ToolCall(0, "t1", "a", WEATHER), ToolCall(1, "t2", "b", "{}"), CALLED),
         ],
     ),
@@ -390,7 +390,6 @@ FILES: dict[str, Outcome] = {
     "docs-thinking.sse": [
         *(Reasoning(GCD), Reasoning("\n462 = 3 × 147 + 21"), Reasoning("\n147 = 7 × 21 + 0")),
         Reasoning("\nThe remainder is 0, so GCD(1071, 462) = 21."),
-        Reasoning("", encrypted="EqQBCgIYAhIM1gbcDa9GJwZA2b3hGgxBdjrkzLoky3dl1pkiMOYds..."),
         Text("The greatest common divisor of 1071 and 462 is **21**."),
         STOP,
     ],

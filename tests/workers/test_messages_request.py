@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edge.chat_body import parse
 from edge.history import repair
@@ -22,6 +23,7 @@ from protocol.messages import (
     RefusalPart,
     Sampling,
     TextPart,
+    Thought,
     Tool,
     ToolCall,
     ToolChoice,
@@ -74,6 +76,14 @@ def test_what_is_the_callers_or_ours_stays_here() -> None:
     ours = sent(tenant="acme", call_id="call-7", metadata={"echo.rate": "1", "secret": "x"}, on_lost="continue")
     kept = sent(extras={"elevenlabs_extra_body": b'{"a":1}', "model": b"{}"}, repairs=("orphan_result",))
     assert ours == kept == PLAIN
+
+
+def test_thoughts_and_what_is_asked_of_them_are_for_another_dialect() -> None:
+    thinks = Message("assistant", "b", thoughts=(Thought("rs_1", ("hm",), "trunkline1.own.rs_1.gA"),))
+    wishes = Sampling(reasoning_summary="auto", encrypted_reasoning=True, truncation="auto")
+    history = (Message("user", "a"), thinks, Message("user", "c"))
+    plain = tuple(replace(message, thoughts=()) for message in history)
+    assert sent(messages=history, sampling=wishes) == sent(messages=plain)
 
 
 # --- the history -----------------------------------------------------------------------------------
@@ -261,6 +271,10 @@ PARTS: dict[str, tuple[Any, dict[str, Any]]] = {
             "title": "a.pdf",
         },
     ),
+    "a file by its URL": (
+        OpaquePart("file", b'{"file_url":"https://y/a.pdf"}'),
+        {"type": "document", "source": {"type": "url", "url": "https://y/a.pdf"}},
+    ),
 }
 
 
@@ -420,6 +434,11 @@ SAMPLINGS: dict[str, tuple[dict[str, Any], Sampling, dict[str, Any]]] = {
         {"stop_sequences": ["a", "b"]},
     ),
     "nothing left of the stop words": ({"stop": ("\n\n",)}, Sampling(), {}),
+    "effort, and a summary": (
+        NEW,
+        Sampling(reasoning_effort="high", reasoning_summary="auto", temperature=0.3),
+        {"thinking": {**ADAPTIVE, "display": "summarized"}, "output_config": {"effort": "high"}},
+    ),
     "effort": (NEW, Sampling(reasoning_effort="high"), {"thinking": ADAPTIVE, "output_config": {"effort": "high"}}),
     "least effort": (
         {},
@@ -437,6 +456,18 @@ SAMPLINGS: dict[str, tuple[dict[str, Any], Sampling, dict[str, Any]]] = {
         Sampling(reasoning_effort="max", temperature=0.3),
         {"thinking": ADAPTIVE, "output_config": {"effort": "max"}},
     ),
+    "effort, summary and temperature": (
+        {"model": "claude-sonnet-4-6"},
+        Sampling(reasoning_effort="low", reasoning_summary="auto", temperature=0.3),
+        {"thinking": {**ADAPTIVE, "display": "summarized"}, "output_config": {"effort": "low"}},
+    ),
+    "a summary, and no effort": (NEW, Sampling(reasoning_summary="auto"), {}),
+    "a summary of no thoughts": (
+        NEW,
+        Sampling(reasoning_effort="none", reasoning_summary="auto"),
+        {"thinking": {"type": "disabled"}},
+    ),
+    "a summary, of an older Claude": (OLD, Sampling(reasoning_effort="high", reasoning_summary="auto"), {}),
     "neutral values": (
         {},
         Sampling(

@@ -24,6 +24,7 @@ from protocol.messages import Finished, Frame, Reasoning, Refusal, Text, TokenLo
 from workers.targets.answer_events import MAX_LINE_BYTES
 from workers.targets.responses_output import MAX_RUNS
 from workers.targets.responses_parser import ResponsesParser
+from workers.targets.seals import MAX_CHARS, Seals
 from workers.targets.tool_calls import MAX_BYTES, made_up_id
 from workers.targets.upstream_errors import Fault, LimitTooLow
 
@@ -91,9 +92,21 @@ def pieces(*texts: str, at: int | None = 0, of: str = "") -> str:
     return "".join(event("response.function_call_arguments.delta", delta=text, **place) for text in texts)
 
 
-def thought(*texts: str, kind: str = "reasoning_summary_text") -> str:
-    told = {"item_id": "rs_1", "output_index": 0, "summary_index": 0}
+def thought(
+    *texts: str, kind: str = "reasoning_summary_text", at: int | None = 0, id_: str = "rs_1", part: int = 0
+) -> str:
+    told = {"item_id": id_, "summary_index": part, **({} if at is None else {"output_index": at})}
     return "".join(event(f"response.{kind}.delta", delta=text, **told) for text in texts)
+
+
+def reasoning(*parts: str, sealed: str | None = None, id_: str = "rs_1") -> dict[str, Any]:
+    summary = [{"type": "summary_text", "text": part} for part in parts]
+    return {"type": "reasoning", "id": id_, "summary": summary, "encrypted_content": sealed}
+
+
+def seal(id_: str, sealed: str) -> str:
+    """As it is handed out by the target of these tests."""
+    return f"trunkline1.own.{id_}.{sealed}"
 
 
 def says(*texts: str) -> str:
@@ -258,13 +271,82 @@ THOUGHTS: dict[str, tuple[str, Outcome]] = {
         )
         + words("a", at=1)
         + completed(),
-        [Reasoning("hm", "rs_1"), Reasoning("hmm", "rs_1"), Text("a"), STOP],
+        [Reasoning("hm", "rs_1"), Reasoning("\n\nhmm", "rs_1"), Text("a"), STOP],
     ),
-    "sealed": (
-        ended({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"})
+    "a summary of several parts": (
+        thought("h", "m")
+        + thought("so", "?", part=1)
+        + ended(reasoning("hm", "so?", "Ah."))
         + words("a", at=1)
         + completed(),
-        [Reasoning("", "rs_1", "gAAA"), Text("a"), STOP],
+        [
+            *(Reasoning("h", "rs_1"), Reasoning("m", "rs_1"), Reasoning("\n\nso", "rs_1"), Reasoning("?", "rs_1")),
+            *(Reasoning("\n\nAh.", "rs_1"), Text("a"), STOP),
+        ],
+    ),
+    "sealed": (
+        ended(reasoning(sealed="gAAA")) + words("a", at=1) + completed(),
+        [Reasoning("", "rs_1", seal("rs_1", "gAAA")), Text("a"), STOP],
+    ),
+    "a summary, then sealed": (
+        event("response.output_item.added", output_index=0, item=reasoning(sealed="gA"))
+        + thought("hm")
+        + ended(reasoning("hm", sealed="gAAA"))
+        + words("a", at=1)
+        + completed(reasoning("hm", sealed="gAAA"), message(output_text("a"))),
+        [Reasoning("hm", "rs_1"), Reasoning("", "rs_1", seal("rs_1", "gAAA")), Text("a"), STOP],
+    ),
+    "sealed, and told once more at the very end": (
+        ended(reasoning("hm", sealed="gAAA")) + completed(reasoning("hm", sealed="gAAA"), message(output_text("a"))),
+        [Reasoning("hm", "rs_1"), Reasoning("", "rs_1", seal("rs_1", "gAAA")), Text("a"), STOP],
+    ),
+    "sealed, without an id": (
+        ended({**reasoning("hm", sealed="gAAA"), "id": None}) + words("a", at=1) + completed(),
+        [Reasoning("hm"), Reasoning("", None, seal("", "gAAA")), Text("a"), STOP],
+    ),
+    "sealed, by an id that no mark can hold": (
+        ended(reasoning(sealed="gAAA", id_="a.b")) + words("a", at=1) + completed(),
+        [Reasoning("", "a.b", seal("", "gAAA")), Text("a"), STOP],
+    ),
+    "sealed, and too long to be carried": (
+        ended(reasoning("hm", sealed="g" * (MAX_CHARS + 1))) + words("a", at=1) + completed(),
+        [Reasoning("hm", "rs_1"), Text("a"), STOP],
+    ),
+    "an id of its own in each event": (
+        thought("h", id_="x1")
+        + thought("m", id_="x2")
+        + ended(reasoning("hm", sealed="gAAA", id_="x3"))
+        + words("a", at=1)
+        + completed(),
+        [Reasoning("h", "x1"), Reasoning("m", "x1"), Reasoning("", "x1", seal("x3", "gAAA")), Text("a"), STOP],
+    ),
+    "two, with words and a call between and behind them": (
+        thought("hm")
+        + ended(reasoning("hm", sealed="gA"))
+        + words("a", at=1)
+        + thought("so", at=2, id_="rs_2")
+        + ended(reasoning("so", sealed="gB", id_="rs_2"), 2)
+        + ended(call(), 3)
+        + ended(reasoning("well", sealed="gC", id_="rs_3"), 4)
+        + ended(call("now", id_="call_2"), 5)
+        + completed(),
+        [
+            *(Reasoning("hm", "rs_1"), Reasoning("", "rs_1", seal("rs_1", "gA")), Text("a")),
+            *(Reasoning("so", "rs_2"), Reasoning("", "rs_2", seal("rs_2", "gB"))),
+            *(ToolCall(0, "call_1", "weather", "{}"), ToolCall(1, "call_2", "now", "{}"), CALLED),
+        ],
+    ),
+    "two, without an index": (
+        thought("hm", at=None)
+        + ended(reasoning("hm", sealed="gA"), None)
+        + thought("so", at=None, id_="rs_2")
+        + ended(reasoning("so", sealed="gB", id_="rs_2"), None)
+        + words("a", at=None)
+        + completed(),
+        [
+            *(Reasoning("hm", "rs_1"), Reasoning("", "rs_1", seal("rs_1", "gA"))),
+            *(Reasoning("so", "rs_2"), Reasoning("", "rs_2", seal("rs_2", "gB")), Text("a"), STOP),
+        ],
     ),
     "in tags": (says("<think>", "hm", "</think>", "\n\n", "a"), [Reasoning("hm"), Text("a"), STOP]),
     "in tags, held back to the end": (words("a", " <") + completed(), [Text("a"), Text(" "), Text("<"), STOP]),
@@ -588,7 +670,7 @@ CASES = {f"{kind}: {name}": case for kind, table in TABLES.items() for name, cas
 
 
 def parser(**options: Any) -> ResponsesParser:
-    return ResponsesParser(job_id="j", target="t", key="sk-1", **options)
+    return ResponsesParser(job_id="j", target="t", key="sk-1", seals=Seals("own"), **options)
 
 
 def read(pieces: list[bytes], told: ResponsesParser | None = None) -> list[Frame | ServiceError]:

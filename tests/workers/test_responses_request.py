@@ -15,12 +15,14 @@ from protocol.messages import (
     RefusalPart,
     Sampling,
     TextPart,
+    Thought,
     Tool,
     ToolChoice,
 )
 from tests.workers.target_jobs import job, user
 from workers.targets.continuing import NUDGE
-from workers.targets.responses_request import request_body
+from workers.targets.responses_request import SEALED, request_body
+from workers.targets.seals import Seals
 
 PLAIN = {
     "model": "up",
@@ -77,6 +79,7 @@ MESSAGES: dict[str, tuple[Message, list[dict[str, Any]]]] = {
                 ImagePart("http://y", "low"),
                 OpaquePart("file", b'{"file_id": "f-1", "filename": "a.pdf", "x": 1}'),
                 OpaquePart("file", b'{"file_data": "data:application/pdf;base64,AA", "filename": null}'),
+                OpaquePart("file", b'{"file_url": "https://y/a.pdf"}'),
             ),
         ),
         [
@@ -88,6 +91,7 @@ MESSAGES: dict[str, tuple[Message, list[dict[str, Any]]]] = {
                     {"type": "input_image", "image_url": "http://y", "detail": "low"},
                     {"type": "input_file", "file_id": "f-1", "filename": "a.pdf"},
                     {"type": "input_file", "file_data": "data:application/pdf;base64,AA"},
+                    {"type": "input_file", "file_url": "https://y/a.pdf"},
                 ],
             )
         ],
@@ -147,6 +151,67 @@ def test_a_continuation_shows_the_model_its_half_answer() -> None:
     prefilled = json.loads(request_body(job(said="Once upon"), model="up", prefill=True))
     assert prefilled["input"][1:] == [half]
     assert sent(said="Once upon")["input"][1:] == [half, says("user", NUDGE)]
+
+
+# --- thoughts --------------------------------------------------------------------------------------
+
+OWN = Seals("own")
+
+
+def thought(id_: str, *summary: str, by: str = "own") -> Thought:
+    """As it comes back from a caller: by another id than the upstream gave it."""
+    return Thought(f"rs_of_the_edge_{id_}", summary, Seals(by).marked(f"g{id_}", f"rs_{id_}"))
+
+
+def thinks(id_: str, *summary: str) -> dict[str, Any]:
+    told = [{"type": "summary_text", "text": text} for text in summary]
+    return {"type": "reasoning", "id": f"rs_{id_}", "summary": told, "encrypted_content": f"g{id_}"}
+
+
+THOUGHTS: dict[str, tuple[Message, list[dict[str, Any]]]] = {
+    "before words": (Message("assistant", "Hi.", thoughts=(thought("1"),)), [thinks("1"), says("assistant", "Hi.")]),
+    "with a summary of several parts": (
+        Message("assistant", "Hi.", thoughts=(thought("1", "hm", "so"),)),
+        [thinks("1", "hm", "so"), says("assistant", "Hi.")],
+    ),
+    "before a call": (
+        Message("assistant", tool_calls=(PastCall("c", "f", "{}"),), thoughts=(thought("1"), thought("2"))),
+        [thinks("1"), thinks("2"), calls("c")],
+    ),
+    "before a refusal": (
+        Message("assistant", refusal="No.", thoughts=(thought("1"),)),
+        [thinks("1"), says("assistant", [{"type": "refusal", "refusal": "No."}])],
+    ),
+    "without an id": (
+        Message("assistant", "Hi.", thoughts=(Thought("rs_1", (), OWN.marked("g", "")),)),
+        [{"type": "reasoning", "summary": [], "encrypted_content": "g"}, says("assistant", "Hi.")],
+    ),
+    "another one's": (
+        Message("assistant", "Hi.", thoughts=(thought("1", by="other"), thought("2"))),
+        [thinks("2"), says("assistant", "Hi.")],
+    ),
+    "not sealed": (Message("assistant", "Hi.", thoughts=(Thought("rs_1", ("hm",)),)), [says("assistant", "Hi.")]),
+    "before nothing": (Message("assistant", "", thoughts=(thought("1"),)), []),
+}
+
+
+@pytest.mark.parametrize(("message", "expected"), THOUGHTS.values(), ids=THOUGHTS)
+def test_thoughts_that_the_upstream_can_read_stand_before_what_came_of_them(
+    message: Message, expected: list[dict[str, Any]]
+) -> None:
+    assert json.loads(request_body(job(messages=(message,)), model="up", seals=OWN))["input"] == expected
+
+
+def test_a_continuation_has_the_thoughts_of_the_history() -> None:
+    history = (user("a"), Message("assistant", "b", thoughts=(thought("1"), thought("2", by="lost"))), user("c"))
+    told = json.loads(request_body(job(messages=history, said="Once upon"), model="up", seals=OWN))
+    before = [says("user", "a"), thinks("1"), says("assistant", "b"), says("user", "c")]
+    assert told["input"] == [*before, says("assistant", "Once upon"), says("user", NUDGE)]
+
+
+def test_an_upstream_that_seals_nothing_is_shown_no_thoughts() -> None:
+    told = job(messages=(Message("assistant", "Hi.", thoughts=(thought("1"),)),))
+    assert json.loads(request_body(told, model="up"))["input"] == [says("assistant", "Hi.")]
 
 
 # --- tools -----------------------------------------------------------------------------------------
@@ -241,6 +306,66 @@ def test_sampling_fields_that_are_set_are_sent() -> None:
         "service_tier": "auto",
         "user": "u-1",
     }
+
+
+THINKING: dict[str, tuple[Sampling, str, dict[str, Any]]] = {
+    "effort and summary": (
+        Sampling(reasoning_effort="low", reasoning_summary="auto"),
+        "up",
+        {"reasoning": {"effort": "low", "summary": "auto"}},
+    ),
+    "a summary alone": (Sampling(reasoning_summary="concise"), "up", {"reasoning": {"summary": "concise"}}),
+    "sealed, with an effort": (
+        Sampling(reasoning_effort="none", encrypted_reasoning=True),
+        "up",
+        {"reasoning": {"effort": "none"}, "include": [SEALED]},
+    ),
+    "sealed, with a summary": (
+        Sampling(reasoning_summary="auto", encrypted_reasoning=True),
+        "up",
+        {"reasoning": {"summary": "auto"}, "include": [SEALED]},
+    ),
+    "sealed, beside log probabilities": (
+        Sampling(logprobs=True, top_logprobs=2, encrypted_reasoning=True),
+        "gpt-5-mini",
+        {"include": ["message.output_text.logprobs", SEALED], "top_logprobs": 2},
+    ),
+    "truncation": (Sampling(truncation="auto"), "up", {"truncation": "auto"}),
+    "no truncation": (Sampling(truncation="disabled"), "up", {}),
+}
+
+
+@pytest.mark.parametrize(("sampling", "model", "wire"), THINKING.values(), ids=THINKING)
+def test_how_it_is_to_think(sampling: Sampling, model: str, wire: dict[str, Any]) -> None:
+    assert json.loads(request_body(job(sampling=sampling), model=model)) == PLAIN | {"model": model} | wire
+
+
+@pytest.mark.parametrize(
+    ("model", "seals"),
+    [
+        *((name, True) for name in ("o3", "o4-mini-2025-04-16", "gpt-5", "gpt-5.4-nano", "openai/gpt-5.5", "grok-4")),
+        *((name, True) for name in ("codex-mini-latest", "gpt-5.3-codex", "GPT-5")),
+        *((name, False) for name in ("gpt-4o", "gpt-4.1-mini", "gpt-5-chat-latest", "gpt-3.5-turbo", "llama-3.3-70b")),
+        *((name, False) for name in ("my-deployment", "grok-4-fast-non-reasoning", "gpt-oss-20b", "foo3", "qwen3")),
+    ],
+)
+def test_only_a_model_that_thinks_is_asked_to_seal_what_it_thought(model: str, seals: bool) -> None:
+    """Others answer the wish with a 400."""
+    body = json.loads(request_body(job(sampling=Sampling(encrypted_reasoning=True)), model=model))
+    assert body.get("include") == ([SEALED] if seals else None)
+
+
+@pytest.mark.parametrize("name", ["reasoning_summary", "encrypted_reasoning", "truncation"])
+def test_a_target_may_be_told_to_do_without(name: str) -> None:
+    sampling = Sampling(reasoning_summary="auto", encrypted_reasoning=True, truncation="auto")
+    wire: dict[str, dict[str, Any]] = {
+        "reasoning_summary": {"reasoning": {"summary": "auto"}},
+        "encrypted_reasoning": {"include": [SEALED]},
+        "truncation": {"truncation": "auto"},
+    }
+    sent = json.loads(request_body(job(sampling=sampling), model="o3", refuses=(name,)))
+    left = [told for other, told in wire.items() if other != name]
+    assert sent == PLAIN | {"model": "o3"} | left[0] | left[1]
 
 
 def test_a_targets_limit_counts_where_the_caller_sets_none() -> None:

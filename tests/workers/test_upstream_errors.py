@@ -17,7 +17,7 @@ from protocol.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
-from workers.targets.upstream_errors import from_object, from_status, retry_after_s
+from workers.targets.upstream_errors import SealRefused, from_object, from_status, retry_after_s
 
 NOW = datetime(2026, 11, 21, 8, 0, 0, tzinfo=UTC)
 KEY = "sk-very-secret"
@@ -75,6 +75,29 @@ TABLE: list[tuple[int, str, type[ServiceError], str]] = [
     (504, "", UpstreamTimeout, "answered 504"),
     (307, "", UpstreamError, "a redirect, which is not followed"),
     (400, '{"error": "plain"}', UpstreamRefused, "plain"),
+    (400, '{"error": "prompt is too long"}', ContextTooLong, "too long"),
+    (400, says("The encrypted content gA.. could not be verified. Reason: not ours."), SealRefused, "could not be"),
+    (400, says("x", type="invalid_request_error", code="invalid_encrypted_content"), SealRefused, "x"),
+    (400, says("Encrypted content is not supported with this model."), SealRefused, "not supported"),
+    (
+        400,
+        '{"code": "invalid-argument", "error": "Could not decrypt the provided encrypted_content."}',
+        SealRefused,
+        "Could not decrypt",
+    ),
+    (400, '{"error": "Could not decode the compaction blob. Ensure it is unmodified."}', SealRefused, "blob"),
+    (
+        400,
+        says("Item 'rs_1' of type 'reasoning' was provided without its required following item."),
+        SealRefused,
+        "following item",
+    ),
+    (404, says("Item with id 'rs_1' not found. Items are not persisted when `store` is false."), SealRefused, "rs_1"),
+    (400, says("Duplicate item found with id rs_1. Remove duplicate items from your input."), SealRefused, "rs_1"),
+    (400, says("Item 'msg_1' was provided twice"), UpstreamRefused, "twice"),
+    (400, says("reasoning `encrypted_content` was not issued to this caller"), SealRefused, "not issued"),
+    (400, says("Invalid value: 'reasoning.encrypted_content'. Supported values are: 'a'."), SealRefused, "Supported"),
+    (400, says("encrypted PDFs are not supported"), UpstreamRefused, "PDFs"),
     (422, '{"detail": "plain"}', UpstreamRefused, "plain"),
     (400, '{"detail": [{"loc": []}]}', UpstreamRefused, "did not say why"),
     (400, '{"error": {"mess', UpstreamRefused, "did not say why"),

@@ -3,10 +3,10 @@
 import pytest
 
 from protocol.errors import ContextTooLong, Internal, RateLimited, ServiceError, UnsupportedValue, UpstreamError
-from workers.targets.upstream_errors import BY_CODE, BY_STATUS, Fault, LimitTooLow
+from workers.targets.upstream_errors import BY_CODE, BY_STATUS, Fault, LimitTooLow, SealRefused
 from workers.verdicts import ELSE, VERDICTS, Verdict, most_telling, verdict_of
 
-RAISED = sorted({*BY_CODE.values(), *BY_STATUS.values()}, key=lambda error: error.code)
+RAISED = sorted({*BY_CODE.values(), *BY_STATUS.values()}, key=lambda error: error.__name__)
 
 
 @pytest.mark.parametrize("error", RAISED)
@@ -22,6 +22,13 @@ def test_a_limit_that_is_too_low_is_the_requests_own_fault() -> None:
     verdict = verdict_of(LimitTooLow("its thought used up the limit"))
 
     assert (verdict.next, verdict.counts) == (False, False)
+
+
+def test_a_seal_that_is_refused_is_about_one_target_alone() -> None:
+    """The next one is shown none of its seals, and it is no reason to pass this one over."""
+    verdict = verdict_of(SealRefused("not mine"))
+
+    assert (verdict.next, verdict.counts) == (True, False)
 
 
 def test_what_is_in_no_row_ends_the_turn_and_is_no_targets_fault() -> None:

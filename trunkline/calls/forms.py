@@ -27,12 +27,12 @@ class Column(NamedTuple):
 
 def list_lines(calls: Sequence[CallSeen]) -> list[str]:
     """A heading, and a line for each call."""
-    return _table(LISTED, calls)
+    return table(LISTED, calls)
 
 
 def call_lines(call: Call, webhooks: Iterable[Told]) -> list[str]:
     """Everything of one call, in order."""
-    turns = _table(TURNS, call.turns)
+    turns = table(TURNS, call.turns)
     lines = [f"call {plain(call.call_id)}: {_who(call.turns)}" if call.turns else f"call {plain(call.call_id)}"]
     if call.turns:
         tally = Tally()
@@ -115,7 +115,8 @@ def _who(turns: Sequence[TurnRecord]) -> str:
     return plain(f"tenant {tenants}, profile {profiles}, model {models}")
 
 
-def _table(columns: Sequence[Column], rows: Iterable[Any]) -> list[str]:
+def table(columns: Sequence[Column], rows: Iterable[Any]) -> list[str]:
+    """A heading, and a line for each row."""
     lines = [[column.name for column in columns], *([plain(column.cell(row)) for column in columns] for row in rows)]
     widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
     return [GAP.join(_padded(line, widths)).rstrip() for line in lines]

@@ -9,13 +9,12 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from protocol.presets import row
+from protocol.presets import PATHS, row
 from protocol.settings import Model, Target
 from trunkline.check.findings import Finding, fail, ok, warn
 from trunkline.check.sizes import listed
 
 SECTION = "targets"
-PATHS = ("/chat/completions", "/responses", "/messages")
 SOON_DAYS = 14
 ANY = "*"
 
@@ -33,7 +32,7 @@ def models_url(target: Target) -> str:
     the `messages` dialect it may lack the `/v1`.
     """
     base_url = target.base_url.rstrip("/")
-    for path in PATHS:
+    for path in PATHS.values():
         base_url = base_url.removesuffix(path)
     if target.dialect == "messages" and not urlsplit(base_url).path:
         base_url += "/v1"

@@ -9,14 +9,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from protocol.settings import Settings
-from protocol.streams import HookLimits, JobLimits, StreamError
+from protocol.streams import HookLimits, JobLimits, ResponseLimits, StreamError
 from protocol.version import own_version
 from protocol.wire import Disconnected
 from trunkline import run_file
 from trunkline.check import server
 from trunkline.check.clock import Reading
 from trunkline.check.findings import Finding, ok, told, unseen
-from trunkline.check.streams import judge_calls, judge_hooks, judge_jobs, judge_turns
+from trunkline.check.streams import judge_calls, judge_hooks, judge_jobs, judge_responses, judge_turns
 from trunkline.check.workers import Roll, Worker, judge_workers
 from trunkline.listen import DEFAULT_URL, UNANSWERED, Listener, StreamInfo, listen
 from trunkline.nats_server import answers
@@ -119,6 +119,7 @@ async def _judge_streams(settings: Settings, listener: Listener) -> BusSeen:
     readings = _readings(turns, asked)
     takes_hooks = settings.hooks.elevenlabs_secret_env is not None
     hooks = await listener.stream(subjects.hooks) if takes_hooks else None
+    responses = await listener.stream(subjects.responses_stream)
     jobs = dict(zip(pools, await _each(listener.stream(subjects.jobs_stream(pool)) for pool in pools), strict=True))
     found = server.judge_room(
         account,
@@ -126,12 +127,15 @@ async def _judge_streams(settings: Settings, listener: Listener) -> BusSeen:
         jobs_bytes=limits.max_bytes,
         turns_missing=turns is None,
         hooks_bytes=settings.hooks.max_bytes if takes_hooks and hooks is None else 0,
+        responses_bytes=settings.responses.max_bytes if responses is None else 0,
     )
     for pool, info in jobs.items():
         consumers = await listener.consumers(info.name) if info else []
         found += judge_jobs(subjects, pool, limits, info, consumers)
     found += judge_turns(subjects, turns)
     found += judge_calls(subjects, await listener.stream(subjects.calls_stream))
+    stored = ResponseLimits(settings.responses.max_age_s, settings.responses.max_bytes)
+    found += judge_responses(subjects, stored, responses)
     if takes_hooks:
         kept = HookLimits(settings.hooks.max_age_s, settings.hooks.max_bytes, settings.hooks.window_s)
         found += judge_hooks(subjects, kept, hooks)

@@ -62,16 +62,22 @@ def judge_payload(server: Server) -> Finding:
 
 
 def judge_room(
-    account: dict[str, Any], *, jobs_missing: int, jobs_bytes: int, turns_missing: bool, hooks_bytes: int = 0
+    account: dict[str, Any],
+    *,
+    jobs_missing: int,
+    jobs_bytes: int,
+    turns_missing: bool,
+    hooks_bytes: int = 0,
+    responses_bytes: int = 0,
 ) -> list[Finding]:
     """Whether the streams that are still to be made fit into the account. A stream reserves its bound when it is made.
 
-    `jobs_bytes`: the bound of one pool's jobs; `hooks_bytes`: that of the webhooks, where their stream is missing. The
-    server's own limits are told to nobody beforehand.
+    `jobs_bytes`: the bound of one pool's jobs; `hooks_bytes` and `responses_bytes`: those of webhooks and responses,
+    where their stream is missing. The server's own limits are told to nobody beforehand.
     """
     needs = {
         "memory": jobs_missing * jobs_bytes,
-        "storage": (TURNS_MAX_BYTES if turns_missing else 0) + hooks_bytes,
+        "storage": (TURNS_MAX_BYTES if turns_missing else 0) + hooks_bytes + responses_bytes,
     }
     return [_judge_store(account, kind, needed) for kind, needed in needs.items()]
 

@@ -7,11 +7,13 @@ from protocol.streams import (
     SCHEMA,
     HookLimits,
     JobLimits,
+    ResponseLimits,
     calls_config,
     consumer_config,
     consumer_of,
     hooks_config,
     jobs_config,
+    responses_config,
     schema_of,
     turns_config,
 )
@@ -20,7 +22,7 @@ from trunkline.check.findings import Finding, fail, ok, warn
 from trunkline.check.sizes import size
 from trunkline.listen import StreamInfo
 
-SECTION, TURNS, CALLS, HOOKS = "streams", "TURNS", "CALLS", "WEBHOOKS"
+SECTION, TURNS, CALLS, HOOKS, RESPONSES = "streams", "TURNS", "CALLS", "WEBHOOKS", "RESPONSES"
 BOUNDS = {"max_msgs", "max_bytes", "max_age", "duplicate_window", "num_replicas"}  # another value still works
 NANOSECONDS = {"max_age", "duplicate_window", "ack_wait"}
 NEARLY_FULL = 0.8
@@ -86,12 +88,17 @@ def judge_hooks(subjects: Subjects, limits: HookLimits, info: StreamInfo | None)
     """The stream of what platforms send after calls."""
     if info is None:
         return [_missing(HOOKS, subjects.hooks, "start an edge: it makes the stream")]
-    found = _schema(HOOKS, info)
-    if wrong := differences(hooks_config(subjects, limits), info.config):
-        level = warn if {difference.key for difference in wrong} <= BOUNDS else fail
-        cure = f"change it with `nats stream edit {info.name}`; made anew, it would be empty"
-        found.append(level(SECTION, HOOKS, "; ".join(map(str, wrong)), cure))
+    found = [*_schema(HOOKS, info), *_edited(HOOKS, info, differences(hooks_config(subjects, limits), info.config))]
     return found or [ok(SECTION, HOOKS, f"{info.state.messages} webhooks, {size(info.state.bytes)}")]
+
+
+def judge_responses(subjects: Subjects, limits: ResponseLimits, info: StreamInfo | None) -> list[Finding]:
+    """The bucket of responses that conversations go on from."""
+    if info is None:
+        return [_missing(RESPONSES, subjects.responses_stream, "start an edge: it makes the stream")]
+    wrong = differences(responses_config(subjects, limits), info.config)
+    found = [*_schema(RESPONSES, info), *_edited(RESPONSES, info, wrong)]
+    return found or [ok(SECTION, RESPONSES, f"{info.state.messages} responses, {size(info.state.bytes)}")]
 
 
 def _missing(name: str, stream: str, cure: str) -> Finding:
@@ -117,6 +124,15 @@ def _settings(name: str, info: StreamInfo, found: list[Difference]) -> list[Find
     text, cure = "; ".join(map(str, found)), f"once no turn runs, `nats stream rm {info.name}`; {_anew('makes')}"
     level = warn if {difference.key for difference in found} <= BOUNDS else fail
     return [level(SECTION, name, text, cure)]
+
+
+def _edited(name: str, info: StreamInfo, found: list[Difference]) -> list[Finding]:
+    """The same of a stream whose messages are worth something."""
+    if not found:
+        return []
+    level = warn if {difference.key for difference in found} <= BOUNDS else fail
+    cure = f"change it with `nats stream edit {info.name}`; made anew, it would be empty"
+    return [level(SECTION, name, "; ".join(map(str, found)), cure)]
 
 
 def _anew(verb: str) -> str:

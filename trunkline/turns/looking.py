@@ -24,7 +24,7 @@ def looked(running: Callable[[], Coroutine[None, None, int]]) -> int:
         return 0
     except NoStream as error:
         cure = "start an edge on it with `trunkline up`, or set TRUNKLINE_NATS__URL or __PREFIX to those of a line"
-        return process.end(process.UNREACHABLE, f"this NATS keeps no turn records (stream {error}); {cure}")
+        return process.end(process.UNREACHABLE, f"{error}; {cure}")
     except process.NoJetStream as error:
         return process.end(process.UNREACHABLE, str(error))
     except Disconnected as error:

@@ -15,7 +15,10 @@ Batches = AsyncIterator[list[TurnRecord]]
 
 
 class NoStream(Exception):
-    """The line keeps no records, or has not yet."""
+    """The line keeps nothing of a kind, or has not yet."""
+
+    def __init__(self, stream: str, kind: str = "turn records") -> None:
+        super().__init__(f"this NATS keeps no {kind} (stream {stream})")
 
 
 class Reading:

@@ -10,6 +10,7 @@ from protocol.errors import ServiceError, UpstreamError
 from protocol.messages import Finished, FinishReason, Frame, Usage
 from workers.targets import upstream_errors
 from workers.targets.answer_events import AnswerEvents
+from workers.targets.seals import Seals
 from workers.targets.spoken import Spoken
 from workers.targets.tool_calls import KIND, CallCollector
 
@@ -22,8 +23,8 @@ class AnswerParser:
 
     `may_be_empty`: a continuation may find nothing left to say. `max_calls`: tool calls beyond it are dropped.
     `calls_are_checked`: before they go out, so that one may have arguments that are no JSON object.
-    `thinks_first`: its content begins in the middle of a thought. `is_data`: JSON was asked for. `key` is kept out of
-    what an upstream's error says.
+    `thinks_first`: its content begins in the middle of a thought. `is_data`: JSON was asked for. `seals` mark what it
+    has sealed; None: nothing sealed is handed out. `key` is kept out of what an upstream's error says.
     """
 
     ending: ClassVar[str]  # what an answer ends with, in the dialect's words
@@ -41,10 +42,12 @@ class AnswerParser:
         calls_are_checked: bool = False,
         thinks_first: bool = False,
         is_data: bool = False,
+        seals: Seals | None = None,
     ) -> None:
         self._target = target
         self._key = key
         self._may_be_empty = may_be_empty
+        self._seals = seals
         self._events = AnswerEvents(target=target)
         self._spoken = Spoken(thinks_first=thinks_first, is_data=is_data)
         self._calls = CallCollector(job_id=job_id, limit=max_calls, are_checked=calls_are_checked)

@@ -14,7 +14,7 @@ from workers.targets.chat_parser import ChatParser
 from workers.targets.chat_request import request_body
 from workers.targets.dialect import HEADERS
 
-PATH = "/chat/completions"
+PATH = presets.PATHS["chat-completions"]
 
 _row = functools.lru_cache(maxsize=256)(presets.row)
 

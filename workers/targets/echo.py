@@ -1,7 +1,8 @@
 """The built-in models: deterministic, without a network, for tests and demonstrations.
 
 `echo` says the last user message back, word by word; `echo-tools` calls tools; `echo-json` makes JSON; `echo-reasoning`
-thinks first. Commands in the request's metadata pace them and make them fail, see `echo_commands`.
+thinks first, and knows its own thoughts again where they come back sealed. Commands in the request's metadata pace them
+and make them fail, see `echo_commands`.
 """
 
 import asyncio

@@ -1,7 +1,9 @@
 """What each built-in model says to a job, as frames. Pure and deterministic: the same job gets the same answer."""
 
+import hashlib
 import itertools
 import re
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,10 +14,14 @@ from protocol.errors import InvalidValue
 from protocol.messages import FinishReason, Frame, Job, Json, Reasoning, Text, Tool, ToolCall, Usage, text_of
 from workers.targets.echo_commands import MAX_TOKENS, Commands
 from workers.targets.json_example import NoExample, example
+from workers.targets.seals import Seals, digest_of
 from workers.targets.tool_calls import made_up_id
 
 GREETING = "Hello! Say something, and I will say it back."
 THOUGHTS = "The caller said something. I will say the same."
+REMEMBERED = " I remember {} of my thoughts."
+SEALS = Seals(digest_of("echo-reasoning"))
+SEALED = urlsafe_b64encode(THOUGHTS.encode()).decode()
 WORD = re.compile(r"\S{1,1000}\s{0,1000}|\s{1,1000}")  # bounded: one frame has to pass the bus
 JSON_PIECE_CHARS = 8
 
@@ -40,7 +46,7 @@ def script(model: str, job: Job, commands: Commands) -> Script:
     else:
         pieces = _repeated(words(_text(job)), commands.tokens)
     spoken, reason = _bounded(pieces, job)
-    thoughts = [Reasoning(word) for word in words(THOUGHTS)] if model == "echo-reasoning" else []
+    thoughts = _thoughts(job) if model == "echo-reasoning" else []
     return Script([*thoughts, *[Text(piece) for piece in spoken]], reason)
 
 
@@ -57,7 +63,9 @@ def usage(job: Job, frames: Sequence[Frame]) -> Usage:
     """What was said, a word a token; a tool call costs the words of its arguments and its name."""
     prompt = sum(len(words(text_of(message))) for message in job.messages)
     spent = sum(1 + len(words(frame.arguments)) if isinstance(frame, ToolCall) else 1 for frame in frames)
-    return Usage(prompt=prompt, completion=spent, reasoning=sum(isinstance(frame, Reasoning) for frame in frames))
+    sealed = sum(isinstance(frame, Reasoning) and not frame.text for frame in frames)  # its words are counted already
+    thought = sum(isinstance(frame, Reasoning) for frame in frames) - sealed
+    return Usage(prompt=prompt, completion=spent - sealed, reasoning=thought)
 
 
 def _text(job: Job) -> str:
@@ -93,6 +101,19 @@ def _from(pieces: list[str], start: int) -> list[str]:
             rest.append(piece[start:])
         start = max(0, start - len(piece))
     return rest
+
+
+# --- echo-reasoning --------------------------------------------------------------------------------
+
+
+def _thoughts(job: Job) -> list[Frame]:
+    """What it thinks, sealed at the end where that is asked for. It says how many of its own thoughts it is shown."""
+    id_ = "rs_" + hashlib.blake2b(job.id.encode(), digest_size=12).hexdigest()
+    shown = [SEALS.opened(thought) for message in job.messages for thought in message.thoughts]
+    own = sum(one is not None and one.content == SEALED for one in shown)
+    text = THOUGHTS + (REMEMBERED.format(own) if own else "")
+    seal = [Reasoning("", id_, SEALS.marked(SEALED, id_))] if job.sampling.encrypted_reasoning else []
+    return [*(Reasoning(word, id_) for word in words(text)), *seal]
 
 
 # --- echo-tools ------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from workers.targets.dialect import HEADERS
 from workers.targets.messages_parser import MessagesParser
 from workers.targets.messages_request import request_body
 
-PATH = "/messages"
+PATH = presets.PATHS["messages"]
 VERSION = "2023-06-01"  # the only one that is served; each request has to name it
 
 _row = functools.lru_cache(maxsize=256)(presets.row)

@@ -23,7 +23,6 @@ class Delta(Struct, gc=False):
     type: str | None = None
     text: str | None = None
     thinking: str | None = None
-    signature: str | None = None
     partial_json: str | None = None
     stop_reason: str | None = None
 
@@ -32,8 +31,6 @@ class Block(Struct, gc=False):
     type: str | None = None
     text: str | None = None
     thinking: str | None = None
-    signature: str | None = None
-    data: str | None = None  # of a thought that is redacted
     id: str | None = None
     name: str | None = None
     input: Any = None

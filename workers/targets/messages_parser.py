@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from protocol.messages import FinishReason, Frame, Reasoning, Text
+from protocol.messages import FinishReason, Frame, Text
 from workers.targets import upstream_errors
 from workers.targets.answer_parser import DONE, SPEECH_BYTES, AnswerParser
 from workers.targets.messages_event import Block, Delta, Event, decoded, mended, only_text, usage_in, usage_of
@@ -131,9 +131,7 @@ class MessagesParser(AnswerParser):
             case "text":
                 yield from self._say(block.text)
             case "thinking":
-                yield from self._think(block.thinking, block.signature)
-            case "redacted_thinking":
-                yield from self._think(None, block.data)
+                yield from self._think(block.thinking)
 
     def _delta(self, index: int | None, delta: Delta) -> Iterator[Frame]:
         match delta.type:
@@ -141,8 +139,8 @@ class MessagesParser(AnswerParser):
                 return
             case "text_delta":
                 yield from self._say(delta.text)
-            case "thinking_delta" | "signature_delta":
-                yield from self._think(delta.thinking, delta.signature)
+            case "thinking_delta":
+                yield from self._think(delta.thinking)
             case "input_json_delta" if delta.partial_json and index in self._inputs:  # not of a tool that runs there
                 self._inputs[index] = ""
                 yield from self._piece(Fragment(index, arguments=delta.partial_json))
@@ -151,14 +149,10 @@ class MessagesParser(AnswerParser):
         if text and not self._calls.sent:  # once a call is out, nothing more is spoken
             yield from self._spoken.content(text)
 
-    def _think(self, thought: str | None, encrypted: str | None) -> Iterator[Frame]:
-        """`encrypted` is the signature by which the upstream knows its own thought again, or all there is of it."""
-        if self._calls.sent:
-            return
-        if thought:
+    def _think(self, thought: str | None) -> Iterator[Frame]:
+        """Signatures, and thoughts that are all signature, stay here: they are not shown to the upstream again."""
+        if thought and not self._calls.sent:
             yield from self._spoken.thought(thought)
-        if encrypted:
-            yield Reasoning("", encrypted=encrypted)
 
     def _call(self, index: int | None, block: Block) -> Iterator[Frame]:
         given = msgspec.json.encode(block.input).decode() if block.input else ""

@@ -29,6 +29,7 @@ Block = dict[str, Any]
 class _File(Struct):
     filename: str | None = None
     file_data: str | None = None
+    file_url: str | None = None
 
 
 _file = msgspec.json.Decoder(_File)
@@ -78,12 +79,15 @@ def _image(url: str, path: str) -> Block:
 
 
 def _document(body: bytes, path: str) -> Block:
-    """A PDF that came with the request; files that lie at OpenAI are out of reach."""
+    """A PDF that came with the request, or lies in the open; files that lie at OpenAI are out of reach."""
     try:
         file = _file.decode(body)
     except DecodeError:
         file = _File()
-    source = _inline(file.file_data or "", (PDF,), "a file", f"{path}.file_data")
+    if file.file_url and not file.file_data:
+        source: Block = {"type": "url", "url": file.file_url}
+    else:
+        source = _inline(file.file_data or "", (PDF,), "a file", f"{path}.file_data")
     title = {"title": file.filename} if file.filename else {}
     return {"type": "document", "source": source, **title}
 

@@ -14,6 +14,7 @@ rather have an answer than an error:
 - `reasoning_effort` is `output_config.effort` with adaptive thinking, and `none` switches thinking off. A forced tool
   call rules thinking out, and so does going on with the model's own words: then only the effort is asked for.
   Claude's models before 4.6 think only within a budget of tokens, which no effort names: they are not asked to.
+  Where a summary of the thoughts is wanted it is asked for: Claude's models since 4.7 tell none by themselves.
 - `service_tier`: `default` is `standard_only`; what may be faster is `auto`, as it is without.
 
 Source: Anthropic's API documentation, "Messages", "Structured outputs", "Effort", "Adaptive thinking", "What's new in
@@ -42,7 +43,7 @@ OLDER = r"\bclaude-(?:instant|v?[23]|(?:opus|sonnet|haiku)-4(?:[-@]\d{8}|[-.][0-
 SAMPLES = re.compile(OLDER % 6)  # Claude before 4.7
 BUDGETS = re.compile(OLDER % 5)  # and before 4.6
 
-ADAPTIVE = {"type": "adaptive"}
+ADAPTIVE, OFF, TOLD = {"type": "adaptive"}, {"type": "disabled"}, {"display": "summarized"}
 EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
 TIERS = {"default": "standard_only", "auto": None, "priority": None, "scale": None}
 
@@ -79,7 +80,7 @@ def request_body(
         body["system"] = system
     body |= _tools(job, told)
     body |= _thinking(job, model, prefills=told.messages[-1]["role"] == "assistant", forced=_is_forced(body))
-    body |= _randomness(job.sampling, model, thinks=body.get("thinking") == ADAPTIVE)
+    body |= _randomness(job.sampling, model, thinks=body.get("thinking", OFF)["type"] == "adaptive")
     if stops := [word for word in (*job.sampling.stop, *stop) if word.strip()]:
         body["stop_sequences"] = stops
     if job.user:
@@ -164,10 +165,10 @@ def _thinking(job: Job, model: str, *, prefills: bool, forced: bool) -> dict[str
     config: dict[str, Any] = {}
     thinking = None
     if effort == "none":
-        thinking = {"type": "disabled"}
+        thinking = OFF
     elif effort is not None and not BUDGETS.search(model):
         config["effort"] = EFFORTS[effort]
-        thinking = None if forced or prefills else ADAPTIVE
+        thinking = None if forced or prefills else ADAPTIVE | (TOLD if job.sampling.reasoning_summary else {})
     if (schema := _strict_schema(job.response_format)) is not None:
         config["format"] = {"type": "json_schema", "schema": schema}
     return ({"thinking": thinking} if thinking else {}) | ({"output_config": config} if config else {})

@@ -13,10 +13,21 @@ from workers.targets.chat_completions import endpoint
 from workers.targets.dialect import HEADERS
 from workers.targets.responses_parser import ResponsesParser
 from workers.targets.responses_request import request_body
+from workers.targets.seals import Seals, seals_of
 
-PATH = "/responses"
+PATH = presets.PATHS["responses"]
 
 _row = functools.lru_cache(maxsize=256)(presets.row)
+
+
+@functools.lru_cache(maxsize=256)
+def _seals(told: Target) -> Seals | None:
+    """None: it does without."""
+    return None if "encrypted_reasoning" in _refuses(told) else seals_of(told)
+
+
+def _refuses(told: Target) -> tuple[str, ...]:
+    return _row(told).refuses + told.refuses
 
 
 class Responses:
@@ -37,7 +48,8 @@ class Responses:
             model=told.model,
             prefill=told.prefill,
             max_tokens=told.max_tokens,
-            refuses=_row(told).refuses + told.refuses,
+            refuses=_refuses(told),
+            seals=_seals(told),
         )
 
     def parser(self, job: Job, told: Target, *, name: str, key: str | None) -> ResponsesParser:
@@ -51,6 +63,7 @@ class Responses:
             calls_are_checked=job.check_tools,
             thinks_first=told.thinks_first and not (job.said and told.prefill),
             is_data=job.response_format is not None and job.response_format.kind != "text",
+            seals=_seals(told) if job.sampling.encrypted_reasoning else None,  # OpenAI seals unasked, too
         )
 
 

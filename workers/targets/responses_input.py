@@ -1,11 +1,13 @@
 """A message -> the input items that say the same to OpenAI's `POST /responses`. Pure.
 
 Order stays: a system message in the middle is an item in the middle, calls and their results are items of their own.
+Thoughts stand before what came of them. Only those go that the upstream has sealed: it keeps nothing (`store` is
+false), so that it knows no thought by its id alone.
 
 Source: OpenAI's API reference, "Create a response", `input`, read on 2026-11-21.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -13,24 +15,27 @@ from msgspec import Struct
 
 from protocol.codec import DecodeError
 from protocol.errors import UnsupportedValue
-from protocol.messages import ImagePart, Message, OpaquePart, Part, RefusalPart, TextPart, text_of
+from protocol.messages import ImagePart, Message, OpaquePart, Part, RefusalPart, TextPart, Thought, text_of
+from workers.targets.seals import Seals
 
 Item = dict[str, Any]
 
 
 class _File(Struct, omit_defaults=True):
-    """A chat completion's file. Its fields have the same names here."""
+    """A chat completion's file, or one by URL, which only this API has. Its fields have the same names here."""
 
     file_id: str | None = None
     file_data: str | None = None
+    file_url: str | None = None
     filename: str | None = None
 
 
 _file = msgspec.json.Decoder(_File)
 
 
-def items_of(message: Message, at: int) -> Iterator[Item]:
-    """The items of the message number `at`; an assistant message with nothing in it has none.
+def items_of(message: Message, at: int, seals: Seals | None = None) -> Iterator[Item]:
+    """The items of the message number `at`; an assistant message with nothing in it has none. `seals`: the upstream's;
+    None: it is shown no thoughts.
 
     Raises:
         UnsupportedValue: it has a part of a kind that no upstream of this dialect takes.
@@ -40,12 +45,23 @@ def items_of(message: Message, at: int) -> Iterator[Item]:
         case "tool":
             yield _result(message, path)
         case "assistant":
-            if content := _said(message, path):
+            content = _said(message, path)
+            if seals is not None and (content or message.tool_calls):  # a thought that nothing follows is refused
+                yield from _thoughts(message.thoughts, seals)
+            if content:
                 yield _message("assistant", content)
             for call in message.tool_calls:
                 yield {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments}
         case role:
             yield _message("system" if role == "developer" else role, _content(message, path))
+
+
+def _thoughts(thoughts: Iterable[Thought], seals: Seals) -> Iterator[Item]:
+    for thought in thoughts:
+        if (sealed := seals.opened(thought)) is not None:
+            summary = [{"type": "summary_text", "text": text} for text in thought.summary]
+            known = {"id": sealed.id} if sealed.id else {}
+            yield {"type": "reasoning", **known, "summary": summary, "encrypted_content": sealed.content}
 
 
 def _message(role: str, content: Any) -> Item:
@@ -111,7 +127,7 @@ def _file_fields(body: bytes, path: str) -> Item:
     except DecodeError:
         fields = {}
     if not fields:
-        raise UnsupportedValue("a file needs its 'file_id', or its 'file_data'", param=f"{path}.file")
+        raise UnsupportedValue("a file needs its 'file_id', its 'file_data' or its 'file_url'", param=f"{path}.file")
     return fields
 
 

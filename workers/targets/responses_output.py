@@ -2,6 +2,9 @@
 
 The API tells it several times over: run by run in pieces and then whole, item by item, and all of it once more at the
 end. Whatever comes first is said, and nothing is said twice.
+
+A thought may have several runs, which become paragraphs of one. Its frames have its id; what the upstream has sealed of
+it comes last, in a frame of its own without text. After a call there are no thoughts any more.
 """
 
 from collections.abc import Iterator
@@ -12,6 +15,7 @@ import msgspec
 from protocol.messages import Frame, Reasoning, ToolCall
 from workers.targets.logprobs import logprobs_of
 from workers.targets.responses_events import Event, entries, index_of, text
+from workers.targets.seals import Seals
 from workers.targets.spoken import Spoken
 from workers.targets.tool_calls import CallCollector, Fragment
 from workers.targets.upstream_errors import Fault
@@ -23,15 +27,21 @@ PARTS = {"output_text": TEXT, "refusal": REFUSAL, "summary_text": SUMMARY, "reas
 """The type of an item's part -> the kind of run."""
 
 MAX_RUNS = 10_000  # an answer has a handful
+BETWEEN_PARTS = "\n\n"  # of a thought: each begins with a headline
 
 
 class Output:
-    """Feed it what events say of the output, take frames. What is said goes through `spoken`, calls through `calls`."""
+    """Feed it what events say of the output, take frames. What is said goes through `spoken`, calls through `calls`.
+    `seals` mark what is sealed; None: it is left out.
+    """
 
-    def __init__(self, *, spoken: Spoken, calls: CallCollector) -> None:
+    def __init__(self, *, spoken: Spoken, calls: CallCollector, seals: Seals | None = None) -> None:
         self._spoken = spoken
         self._calls = calls
+        self._seals = seals
         self._told = _Told()
+        self._thoughts: dict[Place, _Thought] = {}
+        self._sealed: set[str] = set()  # what was handed out
         self._calls_at: dict[str, int] = {}  # by the id of their item: the index told, or a negative one of our own
         self._last: tuple[Place, int | None] | None = None  # of text
 
@@ -49,7 +59,7 @@ class Output:
         if kind == TEXT:
             self._last = run
         if self._told.add(kind, *run) or not is_whole:
-            yield from self._say(kind, said, event.logprobs, text(event.item_id))
+            yield from self._say(kind, said, event.logprobs, *run, text(event.item_id))
 
     def begin(self, index: int | None, item: dict[str, Any]) -> Iterator[Frame]:
         """An item begins: only that of a call says more than that."""
@@ -68,7 +78,7 @@ class Output:
             case "reasoning":
                 yield from self._parts(at, item.get("summary"), text(item.get("id")))
                 yield from self._parts(at, item.get("content"), text(item.get("id")))
-                yield from self._sealed(item)
+                yield from self._seal(at, item)
             case "function_call":
                 yield from self._whole_call(index, item)
 
@@ -98,9 +108,9 @@ class Output:
             kind = PARTS.get(text(part.get("type")))
             if kind is not None and self._told.add(kind, at, index):
                 said = part.get("refusal" if kind == REFUSAL else "text")
-                yield from self._say(kind, text(said), part.get("logprobs"), id_)
+                yield from self._say(kind, text(said), part.get("logprobs"), at, index, id_)
 
-    def _say(self, kind: str, said: str, logprobs: Any, id_: str) -> Iterator[Frame]:
+    def _say(self, kind: str, said: str, logprobs: Any, at: Place, index: int | None, id_: str) -> Iterator[Frame]:
         if not said or self._calls.sent:  # once a call is out, nothing more is spoken
             return
         if kind == TEXT:
@@ -109,13 +119,25 @@ class Output:
         elif kind == REFUSAL:
             yield from self._spoken.refusal(said)
         else:
-            yield from self._spoken.thought(said, id_=id_ or None)
+            thought = self._thought(at, id_)
+            follows = thought.goes_on(kind, index)
+            yield from self._spoken.thought(BETWEEN_PARTS + said if follows else said, id_=thought.id)
 
-    def _sealed(self, item: dict[str, Any]) -> Iterator[Frame]:
-        """A thought that only the upstream can read, to be shown to it again."""
-        encrypted = text(item.get("encrypted_content"))
-        if encrypted and not self._calls.sent:
-            yield Reasoning("", text(item.get("id")) or None, encrypted)
+    def _thought(self, at: Place, id_: str) -> "_Thought":
+        """The one at that place. Its first id stays, whatever other events call it."""
+        thought = self._thoughts.get(at)
+        if thought is None:
+            thought = self._thoughts[at] = _Thought(id_ or None)
+        return thought
+
+    def _seal(self, at: Place, item: dict[str, Any]) -> Iterator[Frame]:
+        """What only the upstream can read of a thought, to be shown to it again. It is whole when the item is."""
+        content, id_ = text(item.get("encrypted_content")), text(item.get("id"))
+        if not content or content in self._sealed or self._seals is None or self._calls.sent:
+            return
+        self._sealed.add(content)
+        if (marked := self._seals.marked(content, id_)) is not None:
+            yield Reasoning("", self._thought(at, id_).id, marked)
 
     def _whole_call(self, index: int | None, item: dict[str, Any]) -> Iterator[Frame]:
         arguments = item.get("arguments") or ""
@@ -132,6 +154,19 @@ class Output:
             yield from self._spoken.release()
             self._spoken.audible = True
         yield from calls
+
+
+class _Thought:
+    """One item of reasoning."""
+
+    def __init__(self, id_: str | None) -> None:
+        self.id = id_
+        self._run: tuple[str, int] | None = None  # the latest one
+
+    def goes_on(self, kind: str, index: int | None) -> bool:
+        """Whether this run follows another one of it."""
+        before, self._run = self._run, (kind, index or 0)
+        return before is not None and before != self._run
 
 
 class _Told:

@@ -43,7 +43,7 @@ class ResponsesParser(AnswerParser):
     after_end = (DONE,)
 
     def _begin(self) -> None:
-        self._output = Output(spoken=self._spoken, calls=self._calls)
+        self._output = Output(spoken=self._spoken, calls=self._calls, seals=self._seals)
         self._outcome: FinishReason = "stop"
         self._why = ""  # it is incomplete, in the upstream's words
 

@@ -24,14 +24,15 @@ from aiohttp import (
 
 from protocol import settings
 from protocol.errors import ServiceError, UpstreamError, UpstreamTimeout
-from protocol.messages import Finished, Frame, Job, Refusal, Text, Timings, ToolCall
+from protocol.messages import Finished, Frame, Job, Refusal, Text, Timings, ToolCall, Usage
 from workers.targets import NOTHING, Patience, upstream_errors
 from workers.targets.connections import NO_TIMEOUT, reused, wants_new, why
 from workers.targets.continuing import Seam, needs_seam
 from workers.targets.dialect import Dialect, Parser
 from workers.targets.markup import Markup, needs_cleaning
+from workers.targets.seals import without_seals
 from workers.targets.timers import Deadlines, Watch
-from workers.targets.upstream_errors import Fault
+from workers.targets.upstream_errors import Fault, SealRefused
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,6 @@ class Upstream:
         """The answer as frames; see `Target.stream`."""
         told, loop = self._told, asyncio.get_running_loop()
         body = self._dialect.body(job, told)
-        parser = self._dialect.parser(job, told, name=self.name, key=self._key)
         markup = Markup(job, target=self.name) if needs_cleaning(job) else None
         seam = Seam(job.said) if needs_seam(job, prefill=told.prefill) else None
         start, first_content_ms = loop.time(), None
@@ -111,48 +111,59 @@ class Upstream:
             total_s=min(told.total_s, patience.total_s),
             first_content_s=None if patience.last else told.first_content_s,
         )
-        response = await self._post(body, headers, deadlines, patience)
-        watch = Watch(loop, response.close)
-        try:
-            while data := await self._read(response, parser, watch, deadlines):
-                speech = parser.speech(data) if seam is None else ""
-                if speech and (markup is None or markup.plain(speech)):
-                    yield Text(speech)
-                    now = loop.time()
-                    deadlines.progress(now)
-                    if deadlines.passed(now, idle=False):
-                        raise deadlines.error(self.name)
-                    continue
-                before = parser.progress - len(speech)
-                frames = iter((Text(speech),)) if speech else parser.feed(data)
-                for frame in _over(markup, seam, frames):
-                    if first_content_ms is None and isinstance(frame, AUDIBLE):
-                        first_content_ms = (loop.time() - start) * 1000
-                    yield frame
-                progressed = parser.progress > before and parser.answering
-                now = loop.time()
-                if progressed:
-                    deadlines.progress(now, finished=parser.finished)
-                if deadlines.passed(now, idle=not progressed):
-                    raise deadlines.error(self.name)
-            for frame in _over(markup, seam, parser.end()):
-                total_ms = (loop.time() - start) * 1000
-                if first_content_ms is None and isinstance(frame, AUDIBLE):
-                    first_content_ms = total_ms
-                yield self._signed(frame, Timings(first_content_ms, total_ms))
-            if await _linger(response):
-                parser.faults.add("after_its_end")
-        except Fault as fault:
-            self._on_fault(self.name, fault.kind)
-            raise
-        finally:
-            watch.stop()
-            response.close()  # after a whole body the connection is in the pool already, and stays there
-            if parser.usage is not None:
-                patience.told(parser.usage)
-            self._report(parser)
-            if markup is not None and markup.leaked:
-                self._on_fault(self.name, "leaked")
+        while True:  # twice, where it refuses sealed thoughts before it has said anything
+            parser = self._dialect.parser(job, told, name=self.name, key=self._key)
+            try:
+                response = await self._post(body, headers, deadlines, patience)
+                watch = Watch(loop, response.close)
+                try:
+                    while data := await self._read(response, parser, watch, deadlines):
+                        speech = parser.speech(data) if seam is None else ""
+                        if speech and (markup is None or markup.plain(speech)):
+                            yield Text(speech)
+                            now = loop.time()
+                            deadlines.progress(now)
+                            if deadlines.passed(now, idle=False):
+                                raise deadlines.error(self.name)
+                            continue
+                        before = parser.progress - len(speech)
+                        frames = iter((Text(speech),)) if speech else parser.feed(data)
+                        for frame in _over(markup, seam, frames):
+                            if first_content_ms is None and isinstance(frame, AUDIBLE):
+                                first_content_ms = (loop.time() - start) * 1000
+                            yield frame
+                        progressed = parser.progress > before and parser.answering
+                        now = loop.time()
+                        if progressed:
+                            deadlines.progress(now, finished=parser.finished)
+                        if deadlines.passed(now, idle=not progressed):
+                            raise deadlines.error(self.name)
+                    for frame in _over(markup, seam, parser.end()):
+                        total_ms = (loop.time() - start) * 1000
+                        if first_content_ms is None and isinstance(frame, AUDIBLE):
+                            first_content_ms = total_ms
+                        yield self._signed(frame, Timings(first_content_ms, total_ms))
+                    if await _linger(response):
+                        parser.faults.add("after_its_end")
+                except Fault as fault:
+                    self._on_fault(self.name, fault.kind)
+                    raise
+                finally:
+                    watch.stop()
+                    response.close()  # after a whole body the connection is in the pool already, and stays there
+                    if parser.usage is not None:
+                        patience.told(parser.usage)
+                    self._report(parser)
+                    if markup is not None and markup.leaked:
+                        self._on_fault(self.name, "leaked")
+                return
+            except SealRefused:
+                job, refused = without_seals(job), body
+                body = self._dialect.body(job, told)
+                if parser.progress or body == refused:
+                    raise
+                log.warning("target %s: it refuses sealed thoughts; asked again without", self.name)
+                patience.told(Usage())  # the refusal has cost `NOTHING`; what comes now may
 
     def _report(self, parser: Parser) -> None:
         """What was wrong with an answer."""

@@ -29,6 +29,11 @@ from protocol.errors import (
 MAX_MESSAGE_CHARS = 500
 MAX_RETRY_AFTER_S = 86_400
 
+
+class SealRefused(UpstreamRefused):
+    """It cannot read, or does not know, the sealed thoughts that it was shown or asked for."""
+
+
 BY_STATUS: dict[int, type[ServiceError]] = {
     400: UpstreamRefused,
     401: KeyRefused,
@@ -60,6 +65,7 @@ BY_CODE: dict[str, type[ServiceError]] = {
     "request_too_large": UpstreamRefused,
     "timeout_error": UpstreamTimeout,
     "invalid_api_key": KeyRefused,
+    "invalid_encrypted_content": SealRefused,
 }
 """By an error's `code`, else its `type`."""
 
@@ -68,9 +74,12 @@ BY_PHRASE: tuple[tuple[re.Pattern[str], type[ServiceError]], ...] = (
     (re.compile(r"exceeds? (the |available |context )+(size|window|limit)", re.IGNORECASE), ContextTooLong),
     (re.compile(r"credit balance is too low", re.IGNORECASE), QuotaGone),
     (re.compile(r"blocked by content filtering policy", re.IGNORECASE), ContentFiltered),
+    (re.compile(r"\bencrypted[ _]content\b|decode the compaction blob", re.IGNORECASE), SealRefused),
+    (re.compile(r"of type 'reasoning' was provided without|\bitem\b.* id '?rs_", re.IGNORECASE), SealRefused),
 )
 """vLLM's code is just 400; Anthropic's `invalid_request_error` is all of these, and "prompt is too long: 201 tokens >
-200 maximum" is its.
+200 maximum" is its. Encrypted content is not supported, cannot be verified, decrypted (xAI: decoded), or is not that
+caller's; OpenAI misses what a reasoning item led to, knows none by its id, or finds one twice.
 """
 
 BY_TYPE: dict[str, type[ServiceError]] = {"invalid_request_error": UpstreamRefused}
@@ -150,7 +159,7 @@ def from_nothing(reason: str | None, words: str, *, target: str, has_thought: bo
         kind = LimitTooLow
         if has_called or has_thought:
             what = "tool call was cut off by" if has_called else "thought used up"
-            words = f"its {what} the limit of tokens: ask for a higher max_completion_tokens"
+            words = f"its {what} the limit of tokens: ask for a higher one"
     return kind(f"empty answer from target {target!r} ({words})")
 
 
@@ -174,9 +183,8 @@ def _error_object(body: bytes) -> object:
 
 
 def _by_words(error: object) -> type[ServiceError] | None:
-    if not isinstance(error, dict):
-        return None
-    for field in (error.get("code"), error.get("type")):
+    """By a code of its own, else by what it says: xAI's `error` is just a sentence."""
+    for field in (error.get("code"), error.get("type")) if isinstance(error, dict) else ():
         if isinstance(field, str) and field in BY_CODE:
             return BY_CODE[field]
     return next((kind for phrase, kind in BY_PHRASE if phrase.search(_said(error))), None)

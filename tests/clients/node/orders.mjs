@@ -3,7 +3,8 @@
 import { createInterface } from 'node:readline';
 import { z } from 'zod';
 
-export const URL = process.argv[2];
+export const URL = process.argv.at(-1);
+export const WORDS = process.argv.slice(2, -1); // which of its ways a client asks in
 
 export const City = z.object({ city: z.string() });
 export const Nothing = z.object({});
@@ -15,6 +16,7 @@ export const getTime = () => 'Ten past nine.';
 export class Report {
   text = '';
   pieces = 0;
+  thoughts = '';
   calls = [];
   usage = null;
   error = '';

@@ -2,7 +2,9 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 
 import openai
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
@@ -24,17 +26,22 @@ class Booking(BaseModel):
     guests: int
 
 
-async def ask(order: Order) -> Report:
-    """One order."""
-    report = Report()
-    chat = ChatOpenAI(
+def made(order: Order) -> ChatOpenAI:
+    """The model."""
+    return ChatOpenAI(
         model=order.model,
-        base_url=sys.argv[1],
+        base_url=sys.argv[-1],
         api_key="none",
         max_retries=0,
         stream_usage=True,
         extra_body={"metadata": order.metadata},
     )
+
+
+async def ask(make: Callable[[Order], ChatOpenAI], order: Order) -> Report:
+    """One order."""
+    report = Report()
+    chat = make(order)
     try:
         if order.form:
             report.value = dict(await chat.with_structured_output(Booking).ainvoke(order.say))
@@ -46,11 +53,13 @@ async def ask(order: Order) -> Report:
 
 
 async def _converse(chat: Runnable[list[BaseMessage], AIMessageChunk], order: Order, report: Report) -> None:
-    """Ask until no tool is called any more."""
+    """Ask until no tool is called any more; then say what comes then."""
     messages: list[BaseMessage] = [HumanMessage(order.say)]
     while (answer := await _hear(chat, messages, order, report)) and answer.tool_calls:
         report.calls += [{"name": call["name"], "arguments": call["args"]} for call in answer.tool_calls]
         messages += [answer, *[await TOOLS[call["name"]].ainvoke(call) for call in answer.tool_calls]]
+    if answer and order.then:
+        answer = await _hear(chat, [*messages, answer, HumanMessage(order.then)], order, report)
     if answer and answer.usage_metadata:
         used = answer.usage_metadata
         report.usage = [used["input_tokens"], used["output_tokens"], used["total_tokens"]]
@@ -65,10 +74,13 @@ async def _hear(
         async for chunk in stream:
             answer = chunk if answer is None else answer + chunk
             report.hear(chunk.text)
+            report.thoughts += "".join(
+                block.get("reasoning", "") for block in chunk.content_blocks if block["type"] == "reasoning"
+            )
             if order.hang_up_after and report.pieces >= order.hang_up_after:
                 return None
     return answer
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(ask))
+    asyncio.run(serve(partial(ask, made)))

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from livekit.agents import APIConnectionError, APIConnectOptions, APIStatusError
-from livekit.agents.llm import ChatContext, FunctionToolCall, ToolContext, execute_function_call, function_tool
-from livekit.agents.types import NOT_GIVEN
+from livekit.agents.llm import LLM, ChatContext, FunctionToolCall, ToolContext, execute_function_call, function_tool
 from livekit.plugins import openai
 from pydantic import BaseModel
 
@@ -35,41 +37,57 @@ class Booking(BaseModel):
     guests: int
 
 
-async def ask(order: Order) -> Report:
+Make = Callable[[Order], tuple[LLM, dict[str, Any]]]
+
+
+def made(order: Order) -> tuple[LLM, dict[str, Any]]:
+    """The model, and what it is asked with."""
+    llm = openai.LLM(model=order.model, base_url=sys.argv[-1], api_key="none", metadata=order.metadata)
+    return llm, {"response_format": Booking} if order.form else {}
+
+
+async def ask(make: Make, order: Order) -> Report:
     """One order."""
     report = Report()
-    async with openai.LLM(model=order.model, base_url=sys.argv[1], api_key="none", metadata=order.metadata) as llm:
+    llm, options = make(order)
+    async with llm:
         llm.prewarm()  # asks for the list of models, as a session does before the first turn
         try:
-            await _converse(llm, order, report)
+            await _converse(llm, options, order, report)
         except APIStatusError as failed:
             report.error, report.status = failed.message, failed.status_code
         except APIConnectionError as failed:
             report.error = str(failed.__cause__)
+            report.status = getattr(failed.__cause__, "status", None)
     if order.form and not report.error:
         report.value = Booking.model_validate_json(report.text).model_dump()
     return report
 
 
-async def _converse(llm: openai.LLM, order: Order, report: Report) -> None:
-    """Ask until no tool is called any more."""
+async def _converse(llm: LLM, options: dict[str, Any], order: Order, report: Report) -> None:
+    """Ask until no tool is called any more; then say what comes then."""
     history = ChatContext.empty()
     history.add_message(role="user", content=order.say)
-    while calls := await _hear(llm, history, order, report):
+    while calls := await _hear(llm, options, history, order, report):
         for call in calls:
             report.calls.append({"name": call.name, "arguments": json.loads(call.arguments)})
             done = await execute_function_call(call, ToolContext(TOOLS))
             history.insert(done.fnc_call)
             if done.fnc_call_out:
                 history.insert(done.fnc_call_out)
+    if order.then:
+        history.add_message(role="assistant", content=report.text)
+        history.add_message(role="user", content=order.then)
+        await _hear(llm, options, history, order, report)
 
 
-async def _hear(llm: openai.LLM, history: ChatContext, order: Order, report: Report) -> list[FunctionToolCall]:
+async def _hear(
+    llm: LLM, options: dict[str, Any], history: ChatContext, order: Order, report: Report
+) -> list[FunctionToolCall]:
     """One answer; the calls in it."""
     calls: list[FunctionToolCall] = []
     tools = TOOLS if order.tools else None
-    form = Booking if order.form else NOT_GIVEN
-    async with llm.chat(chat_ctx=history, tools=tools, response_format=form, conn_options=ONCE) as stream:
+    async with llm.chat(chat_ctx=history, tools=tools, conn_options=ONCE, **options) as stream:
         async for chunk in stream:
             if chunk.delta:
                 report.hear(chunk.delta.content or "")
@@ -82,4 +100,4 @@ async def _hear(llm: openai.LLM, history: ChatContext, order: Order, report: Rep
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(ask))
+    asyncio.run(serve(partial(ask, made)))

@@ -20,14 +20,17 @@ class Order:
     tools: bool = False
     form: bool = False  # structured output, in the form of `Booking`
     hang_up_after: int = 0  # pieces of text; 0: hear it out
+    think: bool = False  # with a summary of what the model thought; Responses alone have one
+    then: str = ""  # said next, when the answer is heard out: as the client goes on in a conversation by itself
 
 
 @dataclass
 class Report:
     """What the client made of the answer, in its own words as far as it has them."""
 
-    text: str = ""
+    text: str = ""  # of all answers
     pieces: int = 0  # of text, as they came
+    thoughts: str = ""  # the summary of the reasoning
     calls: list[dict[str, Any]] = field(default_factory=list)  # name and arguments
     usage: list[int] | None = None  # prompt, completion, total, of the last answer
     error: str = ""

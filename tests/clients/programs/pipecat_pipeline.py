@@ -3,6 +3,8 @@
 import asyncio
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from loguru import logger
@@ -11,8 +13,10 @@ from pipecat.frames.frames import (
     FunctionCallsStartedFrame,
     InterruptionFrame,
     LLMFullResponseEndFrame,
+    LLMMessagesAppendFrame,
     LLMRunFrame,
     LLMTextFrame,
+    LLMThoughtTextFrame,
     MetricsFrame,
 )
 from pipecat.metrics.metrics import LLMUsageMetricsData
@@ -22,7 +26,7 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.frame_processor import FrameDirection
-from pipecat.services.llm_service import FunctionCallParams
+from pipecat.services.llm_service import FunctionCallParams, LLMService
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.workers.runner import WorkerRunner
 
@@ -54,7 +58,7 @@ async def get_time(params: FunctionCallParams) -> None:
 class Listener(BaseObserver):  # type: ignore[misc]  # Any, where it is checked
     """Hears what the service pushes into the pipeline."""
 
-    def __init__(self, service: OpenAILLMService, order: Order, report: Report) -> None:
+    def __init__(self, service: LLMService, order: Order, report: Report) -> None:
         super().__init__()
         self.heard_enough = asyncio.Event()
         self.ended = asyncio.Event()  # with a text or an error: an answer of nothing but calls is followed by another
@@ -70,6 +74,8 @@ class Listener(BaseObserver):  # type: ignore[misc]  # Any, where it is checked
         match frame:
             case LLMTextFrame():
                 report.hear(frame.text)
+            case LLMThoughtTextFrame():
+                report.thoughts += frame.text
             case FunctionCallsStartedFrame() if down:
                 calls = frame.function_calls
                 report.calls += [{"name": call.function_name, "arguments": dict(call.arguments)} for call in calls]
@@ -83,11 +89,16 @@ class Listener(BaseObserver):  # type: ignore[misc]  # Any, where it is checked
             self.heard_enough.set()
 
 
-async def ask(order: Order) -> Report:
+def made(order: Order) -> OpenAILLMService:
+    """The service."""
+    settings = OpenAILLMService.Settings(model=order.model, extra={"metadata": order.metadata})
+    return OpenAILLMService(api_key="none", base_url=sys.argv[-1], settings=settings)
+
+
+async def ask(make: Callable[[Order], LLMService], order: Order) -> Report:
     """One order, in a pipeline of its own."""
     report = Report()
-    settings = OpenAILLMService.Settings(model=order.model, extra={"metadata": order.metadata})
-    service = OpenAILLMService(api_key="none", base_url=sys.argv[1], settings=settings)
+    service = make(order)
     tools = [get_weather, get_time] if order.tools else []
     context = LLMContext([{"role": "user", "content": order.say}], tools=tools)
     if order.form:  # outside the pipeline, as Pipecat has it
@@ -97,8 +108,8 @@ async def ask(order: Order) -> Report:
     return report
 
 
-async def _run(service: OpenAILLMService, context: LLMContext, order: Order, report: Report) -> None:
-    """Start a pipeline, hear one answer or interrupt it, and end the pipeline."""
+async def _run(service: LLMService, context: LLMContext, order: Order, report: Report) -> None:
+    """Start a pipeline, hear one answer or interrupt it, say what comes then, and end the pipeline."""
     sides = LLMContextAggregatorPair(context)
     listener = Listener(service, order, report)
     measured = PipelineParams(enable_metrics=True, enable_usage_metrics=True)
@@ -106,6 +117,12 @@ async def _run(service: OpenAILLMService, context: LLMContext, order: Order, rep
     worker = PipelineWorker(pipeline, params=measured, observers=[listener])
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
+    kept = asyncio.Event()  # the answer, in the history
+
+    async def keep(*_: object) -> None:
+        kept.set()
+
+    sides.assistant().add_event_handler("on_assistant_turn_stopped", keep)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(runner.run())
         await worker.queue_frame(LLMRunFrame())
@@ -113,10 +130,21 @@ async def _run(service: OpenAILLMService, context: LLMContext, order: Order, rep
         if order.hang_up_after:
             await worker.queue_frame(InterruptionFrame())
         await listener.ended.wait()
+        if order.then:
+            await kept.wait()
+            listener.ended.clear()
+            said = {"role": "user", "content": order.then}
+            await worker.queue_frame(LLMMessagesAppendFrame([said], run_llm=True))
+            await listener.ended.wait()
         await runner.end()
 
 
-if __name__ == "__main__":
+def main(make: Callable[[Order], LLMService]) -> None:
+    """Obey."""
     logger.remove()
     logger.add(sys.stderr, level="WARNING")
-    asyncio.run(serve(ask))
+    asyncio.run(serve(partial(ask, make)))
+
+
+if __name__ == "__main__":
+    main(made)
