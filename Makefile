@@ -61,9 +61,12 @@ $(MODEL): $(LOCKED) requirements/model.txt
 up: $(READY) $(if $(LOCAL_MODEL),$(MODEL))
 	$(BIN)/trunkline up $(if $(LOCAL_MODEL),--local-model$(patsubst %,=%,$(filter-out $(YES),$(LOCAL_MODEL)))) $(ARGS)
 
+# Files that take long begin first, or the last of them would run alone.
+LONG_FIRST := --no-loadscope-reorder tests/docs tests/flow tests/deploy tests/bench tests/platforms tests/cli tests/broker tests
+
 # Faults come by themselves: their line has timers of a second, and is not to share the machine with other lines.
 test: $(READY)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(or $(ARGS),--ignore tests/faults)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(or $(ARGS),--ignore tests/faults $(LONG_FIRST))
 	$(if $(ARGS),,$(BIN)/python -m pytest tests/faults)
 
 # Without what the lock leaves out: docopt, which nothing here runs, comes only as a source.

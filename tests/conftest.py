@@ -1,5 +1,6 @@
 """What several folders of tests share: a real NATS server."""
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,15 @@ from tests.broker.nats_server import NatsServer
 
 settings.register_profile("unhurried", deadline=None)  # a machine may be busy: no test asserts speed
 settings.load_profile("unhurried")
+
+gc.disable()  # while thousands of tests are collected, which stay
+
+
+def pytest_collection_finish() -> None:
+    """The collector need not look at them again."""
+    gc.freeze()
+    gc.enable()
+
 
 StartNats = Callable[..., NatsServer]
 
