@@ -138,7 +138,7 @@ class Reader(Generic[T]):
             case Kind.Maximum(limit=limit):
                 return out_of_range(path, high=limit, whole=self._is_whole(error.schema_path))
             case Kind.MinItems():
-                return errors.EmptyArray(f"'{path}' is empty: it needs at least one entry", param=path)
+                return empty(path)
             case Kind.MaxItems(limit=limit):
                 return errors.InvalidValue(f"'{path}' has too many entries: at most {limit} are possible", param=path)
             case Kind.MinLength():
@@ -247,6 +247,18 @@ def missing(path: str, *, where: str = "") -> errors.MissingParameter:
     """A required field is absent. `where` it is to stand."""
     place = f" {where}" if where else ""
     return errors.MissingParameter(f"'{path}' is missing: it is required{place}", param=path)
+
+
+def empty(path: str) -> errors.EmptyArray:
+    """A list that needs an entry has none."""
+    return errors.EmptyArray(f"'{path}' is empty: it needs at least one entry", param=path)
+
+
+def no_content(content: object, path: str) -> ServiceError:
+    """A message's content is neither text nor parts: absent, null, or a list of none."""
+    if content is msgspec.UNSET:
+        return missing(path)
+    return wrong_type(path, "string", "array") if content is None else empty(path)
 
 
 def wrong_type(path: str, *types: str) -> errors.InvalidType:

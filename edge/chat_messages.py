@@ -6,11 +6,11 @@ Source: the API contract, sections 1.5 and 1.9.
 from collections.abc import Sequence
 from functools import cached_property
 
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
 from edge import carried
 from edge import chat_form as wire
-from edge.body import missing, not_among, wrong_type
+from edge.body import missing, no_content, not_among, wrong_type
 from edge.chat_tools import check_function
 from protocol import errors
 from protocol.messages import ImagePart, Message, OpaquePart, Part, PastCall, RefusalPart, TextPart
@@ -83,15 +83,7 @@ def _content(form: wire.Message, at: str) -> str | tuple[Part, ...] | None:
         return None if form.tool_calls or form.function_call or form.refusal else ""
     if form.role == "function" and form.content is None:
         return ""
-    raise _empty(form.content, f"{at}.content")
-
-
-def _empty(content: object, path: str) -> errors.ServiceError:
-    if content is UNSET:
-        return missing(path)
-    if content is None:
-        return wrong_type(path, "string", "array")
-    return errors.EmptyArray(f"'{path}' is empty: it needs at least one entry", param=path)
+    raise no_content(form.content, f"{at}.content")
 
 
 def _parts(forms: Sequence[wire.Part], at: str, *, text_only: bool) -> tuple[Part, ...]:

@@ -12,7 +12,7 @@ import msgspec
 
 from edge import openapi_responses, paths
 from edge.answer_forms import HookTaken
-from edge.dialect import EVENTS_TYPE, JSON_TYPE
+from edge.dialect import JSON_TYPE
 from edge.openapi_parts import (
     HEADERS,
     Json,
@@ -20,15 +20,15 @@ from edge.openapi_parts import (
     content,
     error_of,
     errors,
-    headers_of_turns,
     in_header,
     in_path,
     name_of,
-    parameters_of_turns,
     ref,
     schemas,
     statuses,
+    stream_of,
     string,
+    turn,
 )
 from edge.signature import HEADER as SIGNATURE
 
@@ -117,29 +117,13 @@ def _security_schemes(key_headers: Iterable[str]) -> Json:
 
 
 def _chat(call_id_headers: Iterable[str]) -> Json:
-    body = {"schema": ref("ChatBody"), "examples": _chat_examples()}
-    either = {JSON_TYPE: {"schema": ref("ChatCompletion")}, EVENTS_TYPE: {"schema": _events()}}
-    return {
-        "operationId": "createChatCompletion",
-        "tags": ["chat"],
-        "summary": "Answer one turn",
-        "description": CHAT,
-        "parameters": parameters_of_turns(call_id_headers),
-        "requestBody": {"required": True, "content": {JSON_TYPE: body}},
-        "responses": {
-            "200": {"description": "The answer.", "headers": headers_of_turns(), "content": either},
-            **errors(*statuses()),
-        },
-    }
-
-
-def _events() -> Json:
-    return {
-        "type": "string",
-        "description": EVENTS,
-        "contentMediaType": EVENTS_TYPE,
-        "contentSchema": {"anyOf": [ref("ChatCompletionChunk"), ref("ErrorBody")]},
-    }
+    told = {"operationId": "createChatCompletion", "tags": ["chat"], "summary": "Answer one turn", "description": CHAT}
+    return told | turn(
+        call_id_headers,
+        body={"schema": ref("ChatBody"), "examples": _chat_examples()},
+        answer=ref("ChatCompletion"),
+        events=stream_of({"anyOf": [ref("ChatCompletionChunk"), ref("ErrorBody")]}, EVENTS),
+    )
 
 
 def _chat_examples() -> Json:

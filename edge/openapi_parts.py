@@ -8,7 +8,7 @@ import msgspec
 
 from edge import answer_forms, chat_form, parameters, response_forms, responses_form, responses_parameters
 from edge.chat_form import ChatBody
-from edge.dialect import JSON_TYPE
+from edge.dialect import EVENTS_TYPE, JSON_TYPE
 from edge.errors import OPENAI
 from edge.profile_choice import HEADER as PROFILE
 from edge.responses_form import ResponsesBody
@@ -199,3 +199,21 @@ def error_of(status: int) -> Json:
     about = f"{HTTPStatus(status).phrase}. The error's `code`: {told}."
     found = answer(about, "ErrorBody")
     return {**found, "headers": headers("x-request-id", *OF_ERRORS.get(status, ()))}
+
+
+def turn(call_id_headers: Iterable[str], *, body: Json, answer: Json, events: Json) -> Json:
+    """What operations that answer a turn have in common: the request, and the answer as one body or as a stream."""
+    either = {JSON_TYPE: {"schema": answer}, EVENTS_TYPE: {"schema": events}}
+    return {
+        "parameters": parameters_of_turns(call_id_headers),
+        "requestBody": {"required": True, "content": {JSON_TYPE: body}},
+        "responses": {
+            "200": {"description": "The answer.", "headers": headers_of_turns(), "content": either},
+            **errors(*statuses()),
+        },
+    }
+
+
+def stream_of(event: Json, about: str) -> Json:
+    """A stream whose events have this schema."""
+    return {"type": "string", "description": about, "contentMediaType": EVENTS_TYPE, "contentSchema": event}

@@ -3,17 +3,15 @@
 from collections.abc import Iterable
 
 from edge import paths, response_listing
-from edge.dialect import EVENTS_TYPE, JSON_TYPE
 from edge.openapi_parts import (
     Json,
     answer,
     errors,
-    headers_of_turns,
     in_path,
     in_query,
-    parameters_of_turns,
     ref,
-    statuses,
+    stream_of,
+    turn,
 )
 
 TAG = {"name": "responses", "description": "Turns of a conversation that can be gone on from"}
@@ -56,29 +54,13 @@ def operations(call_id_headers: Iterable[str]) -> Json:
 
 
 def _create(call_id_headers: Iterable[str]) -> Json:
-    body = {"schema": ref("ResponsesBody"), "examples": examples()}
-    either = {JSON_TYPE: {"schema": ref("ResponseObject")}, EVENTS_TYPE: {"schema": _events()}}
-    return {
-        "operationId": "createResponse",
-        "tags": ["responses"],
-        "summary": "Make a response",
-        "description": CREATE,
-        "parameters": parameters_of_turns(call_id_headers),
-        "requestBody": {"required": True, "content": {JSON_TYPE: body}},
-        "responses": {
-            "200": {"description": "The answer.", "headers": headers_of_turns(), "content": either},
-            **errors(*statuses()),
-        },
-    }
-
-
-def _events() -> Json:
-    return {
-        "type": "string",
-        "description": EVENTS,
-        "contentMediaType": EVENTS_TYPE,
-        "contentSchema": ref("ResponseStreamEvent"),
-    }
+    told = {"operationId": "createResponse", "tags": ["responses"], "summary": "Make a response", "description": CREATE}
+    return told | turn(
+        call_id_headers,
+        body={"schema": ref("ResponsesBody"), "examples": examples()},
+        answer=ref("ResponseObject"),
+        events=stream_of(ref("ResponseStreamEvent"), EVENTS),
+    )
 
 
 def examples() -> Json:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from edge import carried
 from edge import responses_form as wire
 from edge.asked import Asked
-from edge.body import Reader, missing, tokens
+from edge.body import Reader, empty, missing, tokens
 from edge.platform_fields import call_id_in, extras_of, metadata_of, user_of
 from edge.responses_echo import echoed, summary_of
 from edge.responses_items import messages_of, read, user_item, with_id
@@ -159,7 +159,7 @@ def _own_items(form: wire.ResponsesBody) -> Sequence[Raw]:
     if not form.input and not form.previous_response_id:
         if form.input is None:
             raise missing("input", where="here, in place of 'messages'")
-        raise errors.EmptyArray("'input' is empty: it needs at least one entry", param="input")
+        raise empty("input")
     return form.input or ()
 
 

@@ -9,14 +9,13 @@ Source: the API contract, section 1.13.
 from collections.abc import Iterable, Sequence
 
 import msgspec
-from msgspec import UNSET, Raw, Struct
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from edge import carried
 from edge import responses_form as wire
-from edge.body import Reader, missing, not_among, wrong_type
+from edge.body import Reader, missing, no_content, not_among, wrong_type
 from edge.responses_parameters import unserved
-from protocol import errors
 from protocol.errors import ServiceError
 from protocol.messages import ImagePart, Message, OpaquePart, Part, PastCall, RefusalPart, TextPart, Thought
 
@@ -180,15 +179,7 @@ def _content(content: wire.Content, at: str, *, text_only: bool = False) -> str 
             return text
         case [_, *_]:
             return _parts(content, at, text_only=text_only)
-    raise _empty(content, at)
-
-
-def _empty(content: object, path: str) -> ServiceError:
-    if content is UNSET:
-        return missing(path)
-    if content is None:
-        return wrong_type(path, "string", "array")
-    return errors.EmptyArray(f"'{path}' is empty: it needs at least one entry", param=path)
+    raise no_content(content, at)
 
 
 def _parts(forms: Sequence[wire.Part], at: str, *, text_only: bool) -> tuple[Part, ...]:

@@ -104,13 +104,7 @@ class Upstream:
         markup = Markup(job, target=self.name) if needs_cleaning(job) else None
         seam = Seam(job.said) if needs_seam(job, prefill=told.prefill) else None
         start, first_content_ms = loop.time(), None
-        deadlines = Deadlines(
-            start,
-            budget_s=patience.budget_s,
-            stall_s=told.stall_s,
-            total_s=min(told.total_s, patience.total_s),
-            first_content_s=None if patience.last else told.first_content_s,
-        )
+        deadlines = self._deadlines(start, patience)
         while True:  # twice, where it refuses sealed thoughts before it has said anything
             parser = self._dialect.parser(job, told, name=self.name, key=self._key)
             try:
@@ -153,9 +147,7 @@ class Upstream:
                     response.close()  # after a whole body the connection is in the pool already, and stays there
                     if parser.usage is not None:
                         patience.told(parser.usage)
-                    self._report(parser)
-                    if markup is not None and markup.leaked:
-                        self._on_fault(self.name, "leaked")
+                    self._report(parser, markup)
                 return
             except SealRefused:
                 job, refused = without_seals(job), body
@@ -165,8 +157,21 @@ class Upstream:
                 log.warning("target %s: it refuses sealed thoughts; asked again without", self.name)
                 patience.told(Usage())  # the refusal has cost `NOTHING`; what comes now may
 
-    def _report(self, parser: Parser) -> None:
+    def _deadlines(self, start: float, patience: Patience) -> Deadlines:
+        """Of one turn, in seconds from `start` on; its second request has the same."""
+        told = self._told
+        return Deadlines(
+            start,
+            budget_s=patience.budget_s,
+            stall_s=told.stall_s,
+            total_s=min(told.total_s, patience.total_s),
+            first_content_s=None if patience.last else told.first_content_s,
+        )
+
+    def _report(self, parser: Parser, markup: Markup | None) -> None:
         """What was wrong with an answer."""
+        if markup is not None and markup.leaked:
+            self._on_fault(self.name, "leaked")
         for kind in parser.faults:
             self._on_fault(self.name, kind)
         if parser.skipped:
